@@ -1,0 +1,55 @@
+"""The backend without a device: the artifact is the graph, and the ONNX reference runs it.
+
+The whole toolkit can be tested with it anywhere, and a third-party backend can be compared with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+
+from mdcompiler.backend import Arrays, Emission, Runnable
+from mdcompiler.compile_pass import Pass
+from mdcompiler.kernel import Kernel
+from mdcompiler.module import Module
+from mdcompiler.progress import Progress
+from mdcompiler.reference import run_reference
+from mdcompiler.target import Target
+
+_FILE = "model.onnx"
+
+
+class NullBackend:
+    """Runs everything on the ONNX reference evaluator."""
+
+    name = "null"
+
+    def why_not(self, kernel: Kernel, target: Target) -> str | None:
+        return None
+
+    def passes(self, target: Target) -> Sequence[Pass]:
+        return ()
+
+    def emit(self, module: Module, progress: Progress, threads: int) -> Emission:
+        return Emission({_FILE: module.to_onnx().SerializeToString()}, {"arena_bytes": 0})
+
+    def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
+        return ReferenceRunnable(onnx.load(str(directory / _FILE)))
+
+
+@dataclass
+class ReferenceRunnable:
+    """An ONNX model under the reference evaluator."""
+
+    model: onnx.ModelProto
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        return run_reference(self.model, inputs)
+
+    def close(self) -> None:
+        """Nothing to release."""

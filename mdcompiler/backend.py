@@ -1,0 +1,88 @@
+"""What a backend is, and what it hands over.
+
+A backend serves one family of machines. It never edits the graph in `emit`: what must change is done
+before by its own passes, where the pipeline can check them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdcompiler.compile_pass import Pass
+from mdcompiler.kernel import Kernel
+from mdcompiler.module import Module
+from mdcompiler.progress import Progress
+from mdcompiler.target import Target
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Runnable(Protocol):
+    """A loaded artifact. Safe to call from several threads."""
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Outputs by name. Inputs are checked by the caller for name, shape and dtype."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Emission:
+    """What `emit` produced: files by name, and facts for the manifest.
+
+    facts has at least `arena_bytes`; a backend adds what its users ask for.
+    """
+
+    files: dict[str, bytes]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """One family of machines."""
+
+    name: str
+
+    def why_not(self, kernel: Kernel, target: Target) -> str | None:
+        """None when the backend has a kernel of its own for `kernel`, else the reason as a sentence."""
+        ...
+
+    def passes(self, target: Target) -> Sequence[Pass]:
+        """The backend's own passes, in order; each runs in the stage it names."""
+        ...
+
+    def emit(self, module: Module, progress: Progress, threads: int) -> Emission:
+        """Compile `module` to files. Never edits the graph.
+
+        threads: how many processes may compile at once.
+        """
+        ...
+
+    def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
+        """Open an emitted directory whose hashes were already verified."""
+        ...
+
+
+def input_specs(module: Module) -> list[dict[str, Any]]:
+    """Name, shape and dtype of the graph's inputs as the manifest states them."""
+    return [_tensor_spec(tensor) for tensor in module.graph.inputs]
+
+
+def output_specs(module: Module) -> list[dict[str, Any]]:
+    """Name, shape and dtype of the graph's outputs as the manifest states them."""
+    return [_tensor_spec(tensor) for tensor in module.graph.outputs]
+
+
+def _tensor_spec(tensor: Any) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "shape": [int(extent) for extent in tensor.shape],
+        "dtype": str(np.dtype(tensor.dtype)),
+    }

@@ -1,0 +1,123 @@
+"""`Module`: the one type that flows from spec to binary.
+
+It holds the ONNX graph, the target and the passes that ran; there is no side table. What the toolkit
+knows about a node travels on the node, in attributes whose names start with `mdc.`:
+
+| attribute    | set by         | value |
+|--------------|----------------|-------|
+| `mdc.kernel` | fuse stage     | name of the fused kernel the node belongs to |
+| `mdc.kind`   | mark-kernels   | kind of that kernel: conv, pointwise, depthwise … |
+| `mdc.layout` | place stage    | layout of the node's outputs, e.g. `NCHW16c`; absent: plain row-major |
+| `mdc.arena`  | place stage    | byte offset of each output in the arena |
+
+In a file these become node `metadata_props`, which the ONNX checker accepts and other tools pass by.
+The `metadata` of the model (spec, labels, anchors' origin) becomes the model's own `metadata_props`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from mdcompiler.operators import attach_functions, detach_functions
+from mdcompiler.target import Target
+
+PREFIX = "mdc."
+
+
+@dataclass
+class Module:
+    """A network on its way to a device.
+
+    graph: the ONNX graph; batch and all shapes static, every tensor typed.
+    target: the machine it is compiled for.
+    metadata: facts about the model as text, kept in the ONNX file.
+    history: names of the passes that changed the graph, in order.
+    """
+
+    graph: gs.Graph
+    target: Target
+    metadata: dict[str, str] = field(default_factory=dict)
+    history: list[str] = field(default_factory=list)
+
+    @classmethod
+    def from_onnx(cls, model: onnx.ModelProto, target: Target) -> Module:
+        """Take an ONNX model in, with the attributes an earlier `to_onnx` wrote."""
+        plain = detach_functions(model)
+        graph = gs.import_onnx(plain)
+        for node, proto in zip(graph.nodes, plain.graph.node, strict=True):
+            for entry in proto.metadata_props:
+                if entry.key.startswith(PREFIX):
+                    node.attrs[entry.key] = json.loads(entry.value)
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        history = json.loads(metadata.pop("mdc.history", "[]"))
+        return cls(graph, target, metadata, history)
+
+    def to_onnx(self) -> onnx.ModelProto:
+        """The graph as a complete ONNX model that any runtime can load."""
+        model = export(self.graph)
+        for key, value in sorted(self.metadata.items()):
+            model.metadata_props.add(key=key, value=value)
+        if self.history:
+            model.metadata_props.add(key="mdc.history", value=json.dumps(self.history))
+        return attach_functions(model)
+
+
+def export(graph: gs.Graph) -> onnx.ModelProto:
+    """`graph` as ONNX without functions; `mdc.` attributes become node metadata."""
+    hidden = [_take_attributes(node) for node in graph.nodes]
+    try:
+        model = gs.export_onnx(graph)
+    finally:
+        for node, attributes in zip(graph.nodes, hidden, strict=True):
+            node.attrs.update(attributes)
+    for proto, attributes in zip(model.graph.node, hidden, strict=True):
+        for key, value in sorted(attributes.items()):
+            proto.metadata_props.add(key=key, value=json.dumps(value))
+    return model
+
+
+def _take_attributes(node: gs.Node) -> dict[str, object]:
+    return {key: node.attrs.pop(key) for key in list(node.attrs) if key.startswith(PREFIX)}
+
+
+def producers(graph: gs.Graph) -> dict[str, gs.Node]:
+    """Tensor name -> the node that makes it."""
+    return {tensor.name: node for node in graph.nodes for tensor in node.outputs}
+
+
+def consumers(tensor: gs.Tensor) -> list[gs.Node]:
+    """The nodes that read `tensor`, each once, in graph order."""
+    return list({id(node): node for node in tensor.outputs}.values())
+
+
+def only_consumer(graph: gs.Graph, tensor: gs.Tensor) -> gs.Node | None:
+    """The single node that reads `tensor`, or None when it is shared, unread or a graph output."""
+    if any(tensor is output for output in graph.outputs):
+        return None
+    readers = consumers(tensor)
+    return readers[0] if len(readers) == 1 else None
+
+
+def replace_uses(graph: gs.Graph, old: gs.Tensor, new: gs.Tensor) -> None:
+    """Let everything that reads `old` read `new`; a graph output keeps its name."""
+    for node in consumers(old):
+        node.inputs = [new if tensor is old else tensor for tensor in node.inputs]
+    for index, output in enumerate(graph.outputs):
+        if output is old:
+            graph.outputs[index] = new
+            old.name, new.name = new.name, old.name
+
+
+def remove_nodes(graph: gs.Graph, nodes: Iterable[gs.Node]) -> None:
+    """Take `nodes` out of the graph and unlink their tensors."""
+    doomed = {id(node) for node in nodes}
+    for node in graph.nodes:
+        if id(node) in doomed:
+            node.inputs = []
+            node.outputs = []
+    graph.nodes = [node for node in graph.nodes if id(node) not in doomed]

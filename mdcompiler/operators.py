@@ -1,0 +1,56 @@
+"""The operators of the domain `mdc`: what ONNX cannot say in one node, each with its ONNX meaning.
+
+Every one comes with a function body in plain ONNX, attached when a model is written, so that the file
+runs in any ONNX runtime and a reference exists for everything the toolkit compiles.
+
+* `DetectionPostProcess(box_encodings, class_scores, anchors) -> boxes, classes, scores, count`: decoding
+  and non-maximum suppression with TFLite's two modes (see `mdcompiler.postprocess`).
+* `ChangeLayout(x; from, to) -> x`: the same values in another memory layout; the identity for ONNX.
+"""
+
+from __future__ import annotations
+
+import onnx
+from onnx import helper
+
+from mdcompiler.postprocess import postprocess_functions
+
+DOMAIN = "mdc"
+OPSET = 17
+IR_VERSION = 10
+
+
+def attach_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Add the bodies of the `mdc` operators that `model` uses; the same object is returned."""
+    used = [node for node in model.graph.node if node.domain == DOMAIN]
+    if not used:
+        return model
+    model.ir_version = max(model.ir_version, IR_VERSION)
+    if all(entry.domain != DOMAIN for entry in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+    names = {node.op_type for node in used}
+    bodies = [*postprocess_functions(DOMAIN, OPSET), _change_layout()]
+    model.functions.extend(body for body in bodies if body.name in names)
+    return model
+
+
+def detach_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model` in which the `mdc` operators are single nodes without a body."""
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    kept = [body for body in plain.functions if body.domain != DOMAIN]
+    del plain.functions[:]
+    plain.functions.extend(kept)
+    return plain
+
+
+def _change_layout() -> onnx.FunctionProto:
+    return helper.make_function(
+        DOMAIN,
+        "ChangeLayout",
+        ["x"],
+        ["y"],
+        [helper.make_node("Identity", ["x"], ["y"])],
+        [helper.make_opsetid("", OPSET)],
+        attributes=["from", "to"],
+    )
