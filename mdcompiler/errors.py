@@ -24,6 +24,10 @@ class WeightsError(MdcError):
     """A weights file does not fit the network: one error that lists every tensor at fault."""
 
 
+class InputError(MdcError):
+    """An array handed to a network does not fit it."""
+
+
 class ImageError(MdcError):
     """A picture cannot be read."""
 

@@ -17,12 +17,16 @@ The `metadata` of the model (spec, labels, anchors' origin) becomes the model's 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
+from mdcompiler.names import unique
 from mdcompiler.operators import attach_functions, detach_functions
 from mdcompiler.target import Target
 
@@ -71,7 +75,7 @@ def export(graph: gs.Graph) -> onnx.ModelProto:
     """`graph` as ONNX without functions; `mdc.` attributes become node metadata."""
     hidden = [_take_attributes(node) for node in graph.nodes]
     try:
-        model = gs.export_onnx(graph)
+        model: onnx.ModelProto = gs.export_onnx(graph)
     finally:
         for node, attributes in zip(graph.nodes, hidden, strict=True):
             node.attrs.update(attributes)
@@ -97,10 +101,26 @@ def consumers(tensor: gs.Tensor) -> list[gs.Node]:
 
 def only_consumer(graph: gs.Graph, tensor: gs.Tensor) -> gs.Node | None:
     """The single node that reads `tensor`, or None when it is shared, unread or a graph output."""
-    if any(tensor is output for output in graph.outputs):
+    if is_output(graph, tensor):
         return None
     readers = consumers(tensor)
     return readers[0] if len(readers) == 1 else None
+
+
+def producer(tensor: gs.Tensor | None) -> gs.Node | None:
+    """The node that makes `tensor`, or None for inputs and constants."""
+    return tensor.inputs[0] if tensor is not None and tensor.inputs else None
+
+
+def is_output(graph: gs.Graph, tensor: gs.Tensor) -> bool:
+    """Whether `tensor` leaves the graph."""
+    return any(tensor is output for output in graph.outputs)
+
+
+def insert_before(graph: gs.Graph, node: gs.Node, new: Sequence[gs.Node]) -> None:
+    """Put the nodes `new` right before `node` in the order of execution."""
+    index = next(i for i, item in enumerate(graph.nodes) if item is node)
+    graph.nodes[index:index] = list(new)
 
 
 def replace_uses(graph: gs.Graph, old: gs.Tensor, new: gs.Tensor) -> None:
@@ -121,3 +141,32 @@ def remove_nodes(graph: gs.Graph, nodes: Iterable[gs.Node]) -> None:
             node.inputs = []
             node.outputs = []
     graph.nodes = [node for node in graph.nodes if id(node) not in doomed]
+
+
+def replace_constant_nodes(graph: gs.Graph) -> int:
+    """Turn `Constant` nodes into constants of the graph; how many there were.
+
+    Those whose value leaves the graph stay, as an Identity of the constant.
+    """
+    found = [node for node in graph.nodes if node.op == "Constant" and not node.domain]
+    values = [constant_value(node) for node in found]
+    for node, value in zip(found, values, strict=True):
+        result = node.outputs[0]
+        tensor = gs.Constant(unique(f"{result.name}/value", graph.tensors()), value)
+        if is_output(graph, result):
+            node.op, node.attrs, node.inputs = "Identity", {}, [tensor]
+        else:
+            remove_nodes(graph, [node])
+            replace_uses(graph, result, tensor)
+            tensor.name = result.name
+    return len(found)
+
+
+def constant_value(node: gs.Node) -> NDArray[Any]:
+    """The value of a `Constant` node, in whichever attribute it is spelled."""
+    (key,) = (key for key in node.attrs if not key.startswith(PREFIX))
+    value = node.attrs[key]
+    if key == "value":
+        return np.asarray(value.values)
+    dtype = np.float32 if key in ("value_float", "value_floats") else np.int64
+    return np.array(value, dtype=dtype)

@@ -9,9 +9,13 @@ one here. Nothing else may invent a name, so that no name is ever given twice.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 import onnx_graphsurgeon as gs
+
+LEADERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "GlobalAveragePool"})
+"""Operators whose path names the kernel they are in."""
 
 _NOT_IDENTIFIER = re.compile(r"[^0-9A-Za-z_]")
 
@@ -80,3 +84,21 @@ def name_all(graph: gs.Graph) -> int:
         node.name = name
         taken.add(name)
     return given
+
+
+def kernel_names(graph: gs.Graph) -> dict[str, str]:
+    """Node name -> name of the kernel that the node would lead.
+
+    A convolution, pooling or matrix product leads the kernel of its path (`C4/b2.ibn/expand/conv` leads
+    `C4/b2.ibn/expand`) unless another such node or a node's own name claims that path; every other
+    node leads a kernel called like itself.
+    """
+    leaders = [node.name for node in graph.nodes if node.op in LEADERS]
+    claims = Counter(kernel_path(name) for name in leaders)
+    taken = {node.name for node in graph.nodes}
+    names = {name: name for name in taken}
+    for name in leaders:
+        path = kernel_path(name)
+        if claims[path] == 1 and path not in taken:
+            names[name] = path
+    return names

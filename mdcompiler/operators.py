@@ -3,8 +3,9 @@
 Every one comes with a function body in plain ONNX, attached when a model is written, so that the file
 runs in any ONNX runtime and a reference exists for everything the toolkit compiles.
 
-* `DetectionPostProcess(box_encodings, class_scores, anchors) -> boxes, classes, scores, count`: decoding
-  and non-maximum suppression with TFLite's two modes (see `mdcompiler.postprocess`).
+* `FastDetectionPostProcess`, `RegularDetectionPostProcess`
+  `(box_encodings, class_scores, anchors) -> boxes, classes, scores, count`: decoding and non-maximum
+  suppression with TFLite's two modes (see `mdcompiler.postprocess`).
 * `ChangeLayout(x; from, to) -> x`: the same values in another memory layout; the identity for ONNX.
 """
 
@@ -29,9 +30,17 @@ def attach_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     if all(entry.domain != DOMAIN for entry in model.opset_import):
         model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     names = {node.op_type for node in used}
-    bodies = [*postprocess_functions(DOMAIN, OPSET), _change_layout()]
-    model.functions.extend(body for body in bodies if body.name in names)
+    model.functions.extend(body for body in _bodies() if body.name in names)
     return model
+
+
+def operator_names() -> frozenset[str]:
+    """The names of all operators of the domain `mdc`."""
+    return frozenset(body.name for body in _bodies())
+
+
+def _bodies() -> list[onnx.FunctionProto]:
+    return [*postprocess_functions(DOMAIN, OPSET), _change_layout()]
 
 
 def detach_functions(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -52,18 +52,20 @@ def _is_static(tensor: gs.Variable) -> bool:
 def sample_inputs(module: Module, seed: int = 0) -> dict[str, Array]:
     """One seeded input for every graph input: bytes over their whole range, floats from [-1, 1]."""
     generator = np.random.default_rng(seed)
-    return {tensor.name: _sample(generator, tensor) for tensor in module.graph.inputs}
+    return {
+        tensor.name: sample(generator, tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in module.graph.inputs
+    }
 
 
-def _sample(generator: np.random.Generator, tensor: gs.Variable) -> Array:
-    dtype = np.dtype(tensor.dtype)
+def sample(generator: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """One array: bytes over their whole range, wider integers from -128 to 255, floats from [-1, 1]."""
     if np.issubdtype(dtype, np.integer):
         info = np.iinfo(dtype)
         low, high = max(int(info.min), -128), min(int(info.max), 255)
-        return generator.integers(low, high, tensor.shape, dtype=dtype, endpoint=True)
+        return generator.integers(low, high, shape, dtype=dtype, endpoint=True)
     if dtype == np.bool_:
-        return generator.integers(0, 2, tensor.shape).astype(dtype)
-    return generator.uniform(-1, 1, tensor.shape).astype(dtype)
+        return generator.integers(0, 2, shape).astype(dtype)
+    return generator.uniform(-1, 1, shape).astype(dtype)
 
 
 def check_numbers(module: Module, inputs: Arrays, expected: Arrays) -> None:

@@ -7,8 +7,37 @@ before the backend's own passes of that stage.
 from __future__ import annotations
 
 from mdcompiler.compile_pass import Pass
+from mdcompiler.passes.fold_activation import FoldActivation
+from mdcompiler.passes.fold_batchnorm import FoldBatchnorm
+from mdcompiler.passes.fold_constants import FoldConstants
+from mdcompiler.passes.fold_pad import FoldPad
+from mdcompiler.passes.fuse_activation import FuseActivation
+from mdcompiler.passes.fuse_head import FuseHead
+from mdcompiler.passes.fuse_preprocessing import FusePreprocessing
+from mdcompiler.passes.fuse_residual import FuseResidual
+from mdcompiler.passes.fuse_squeeze_excite import FuseSqueezeExcite
+from mdcompiler.passes.lower_auto_pad import LowerAutoPad
+from mdcompiler.passes.lower_mean import LowerMean
+from mdcompiler.passes.mark_kernels import MarkKernels
+from mdcompiler.passes.remove_identity import RemoveIdentity
 
 
 def builtin_passes() -> tuple[Pass, ...]:
     """One of each, with default options, in order."""
-    return ()
+    return (
+        # simplify: fewer, plainer nodes; only names of nodes that stay are kept
+        FoldConstants(),  # first, so that every parameter below is a constant that can be read
+        RemoveIdentity(),  # nothing may stand between a convolution and what folds into it
+        LowerMean(),  # exporters spell global pooling as ReduceMean; later passes know GlobalAveragePool
+        LowerAutoPad(),  # padding as numbers, which fold-pad adds to
+        FoldPad(),  # before batch normalisation: Conv is then the reader of plain data
+        FoldBatchnorm(),  # into weights; what has no convolution before it becomes Mul and Add
+        FoldActivation(),  # activations spelled as several nodes become one
+        # fuse: only attributes change; each pass claims nodes that no earlier one claimed
+        FusePreprocessing(),  # the picture's bytes are read by the stem convolution
+        FuseSqueezeExcite(),  # before activations: the gate is no activation of a convolution
+        FuseActivation(),  # convolution and activation
+        FuseResidual(),  # then the sum, with the activation after it
+        FuseHead(),  # what is left after a linear convolution: transpose and reshape
+        MarkKernels(),  # last: everything else is a kernel of its own
+    )

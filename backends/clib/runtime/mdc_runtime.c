@@ -1,0 +1,196 @@
+/* See mdc_runtime.h. */
+#define _POSIX_C_SOURCE 200809L
+
+#include "mdc_runtime.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#define CHUNKS_PER_THREAD 4
+#define SPINS_BEFORE_SLEEP 20000
+
+struct mdc_pool {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    int threads; /* the caller included */
+    int started;
+    pthread_t *workers;
+    atomic_uint round; /* counts the steps handed out; a change is the signal to start */
+    atomic_int stop;
+    atomic_int next;   /* first iteration that nobody has taken */
+    atomic_int active; /* workers still in this round */
+    atomic_int failed;
+    const struct mdc_step *step;
+    const void *frame;
+    int32_t chunk;
+};
+
+static void work(struct mdc_pool *pool) {
+    const struct mdc_step *step = pool->step;
+    for (;;) {
+        int32_t begin = atomic_fetch_add(&pool->next, pool->chunk);
+        if (begin >= step->tasks)
+            return;
+        int32_t end = begin + pool->chunk;
+        if (end > step->tasks)
+            end = step->tasks;
+        if (step->run(pool->frame, begin, end))
+            atomic_store(&pool->failed, 1);
+    }
+}
+
+static void relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#else
+    sched_yield();
+#endif
+}
+
+static unsigned wait_for_round(struct mdc_pool *pool, unsigned seen) {
+    for (int spin = 0; spin < SPINS_BEFORE_SLEEP; ++spin) {
+        unsigned now = atomic_load(&pool->round);
+        if (now != seen)
+            return now;
+        relax();
+    }
+    pthread_mutex_lock(&pool->lock);
+    while (atomic_load(&pool->round) == seen)
+        pthread_cond_wait(&pool->wake, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
+    return atomic_load(&pool->round);
+}
+
+static void *worker(void *argument) {
+    struct mdc_pool *pool = argument;
+    unsigned seen = 0;
+    for (;;) {
+        seen = wait_for_round(pool, seen);
+        if (atomic_load(&pool->stop))
+            return NULL;
+        work(pool);
+        atomic_fetch_sub(&pool->active, 1);
+    }
+}
+
+static void start_round(struct mdc_pool *pool) {
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->round, 1);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+struct mdc_pool *mdc_pool_create(int threads) {
+    if (threads <= 1)
+        return NULL;
+    struct mdc_pool *pool = calloc(1, sizeof *pool);
+    if (!pool)
+        return NULL;
+    pool->workers = calloc((size_t)threads - 1, sizeof *pool->workers);
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    while (pool->workers && pool->started < threads - 1 &&
+           pthread_create(&pool->workers[pool->started], NULL, worker, pool) == 0)
+        ++pool->started;
+    pool->threads = pool->started + 1;
+    if (pool->started)
+        return pool;
+    mdc_pool_destroy(pool);
+    return NULL;
+}
+
+void mdc_pool_destroy(struct mdc_pool *pool) {
+    if (!pool)
+        return;
+    atomic_store(&pool->stop, 1);
+    start_round(pool);
+    for (int i = 0; i < pool->started; ++i)
+        pthread_join(pool->workers[i], NULL);
+    pthread_cond_destroy(&pool->wake);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool->workers);
+    free(pool);
+}
+
+static int run_shared(struct mdc_pool *pool, const struct mdc_step *step, const void *frame) {
+    int32_t chunk = step->tasks / (pool->threads * CHUNKS_PER_THREAD);
+    pool->step = step;
+    pool->frame = frame;
+    pool->chunk = chunk > 0 ? chunk : 1;
+    atomic_store(&pool->next, 0);
+    atomic_store(&pool->active, pool->started);
+    start_round(pool);
+    work(pool);
+    while (atomic_load(&pool->active))
+        relax();
+    return atomic_load(&pool->failed);
+}
+
+static uint64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+int mdc_run_steps(struct mdc_pool *pool, const struct mdc_step *steps, int count, const void *frame,
+                  uint64_t *nanoseconds) {
+    for (int i = 0; i < count; ++i) {
+        uint64_t start = nanoseconds ? now() : 0;
+        int failed = pool && steps[i].tasks > 1 ? run_shared(pool, &steps[i], frame)
+                                                : steps[i].run(frame, 0, steps[i].tasks);
+        if (failed)
+            return failed;
+        if (nanoseconds)
+            nanoseconds[steps[i].kernel] += now() - start;
+    }
+    return 0;
+}
+
+void *mdc_allocate(size_t bytes, size_t alignment) {
+    void *memory = NULL;
+    if (alignment < sizeof(void *))
+        alignment = sizeof(void *);
+    return posix_memalign(&memory, alignment, bytes ? bytes : alignment) ? NULL : memory;
+}
+
+void mdc_release(void *memory) { free(memory); }
+
+int mdc_copy(void *target, const void *source, size_t bytes) {
+    memcpy(target, source, bytes);
+    return 0;
+}
+
+#if defined(__x86_64__)
+static int has(unsigned word, unsigned bits) { return (word & bits) == bits; }
+
+/* Intel SDM volume 1, 14.3 and 15.2: a vector extension needs its CPUID bits and the system's XCR0 bits. */
+int mdc_cpu_features(void) {
+    unsigned a, b, c, d, features = 0;
+    if (!__get_cpuid(1, &a, &b, &c, &d))
+        return 0;
+    if (has(c, bit_SSE4_1 | bit_SSE4_2 | bit_SSSE3 | bit_POPCNT))
+        features |= MDC_CPU_SSE4_2;
+    if (!has(c, bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C))
+        return (int)features;
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    unsigned b7 = 0;
+    if (!has(low, 0x6) || !__get_cpuid_count(7, 0, &a, &b7, &c, &d))
+        return (int)features;
+    if (has(b7, bit_AVX2 | bit_BMI2))
+        features |= MDC_CPU_AVX2;
+    if (has(low, 0xe6) && has(b7, bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL))
+        features |= MDC_CPU_AVX512;
+    return (int)features;
+}
+#else
+int mdc_cpu_features(void) { return 0; }
+#endif

@@ -1,0 +1,39 @@
+/* What every generated model needs: memory, a small thread pool, a clock. C11 and POSIX threads. */
+#ifndef MDC_RUNTIME_H
+#define MDC_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* One kernel of a model. run does iterations [begin, end) and returns 0 on success. */
+struct mdc_step {
+    int (*run)(const void *frame, int32_t begin, int32_t end);
+    int32_t tasks;
+    int32_t kernel;
+};
+
+struct mdc_pool;
+
+/* A pool of threads - 1 workers (the caller is the last one). NULL for threads <= 1 or when none starts. */
+struct mdc_pool *mdc_pool_create(int threads);
+void mdc_pool_destroy(struct mdc_pool *pool);
+
+/* Run all steps in order; nanoseconds, unless NULL, gets the time of each kernel added up. 0 on success. */
+int mdc_run_steps(struct mdc_pool *pool, const struct mdc_step *steps, int count, const void *frame,
+                  uint64_t *nanoseconds);
+
+/* Memory at a multiple of alignment, a power of two. NULL when there is none. */
+void *mdc_allocate(size_t bytes, size_t alignment);
+void mdc_release(void *memory);
+
+int mdc_copy(void *target, const void *source, size_t bytes);
+
+/* Bit set of instruction sets that this processor and its system support. */
+enum {
+    MDC_CPU_SSE4_2 = 1,
+    MDC_CPU_AVX2 = 2,   /* AVX2, FMA, F16C, BMI2 */
+    MDC_CPU_AVX512 = 4  /* F, BW, CD, DQ, VL */
+};
+int mdc_cpu_features(void);
+
+#endif

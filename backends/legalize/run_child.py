@@ -1,0 +1,133 @@
+"""Legalisation in a child process that may die: jobs out, finished kernels or refusals back.
+
+One child serves a whole batch (importing TVM costs two seconds). When it dies, the kernel it was at is
+refused and a new child goes on with the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mdcompiler.backends.legalize.exchange import Job, is_answered, read_kernel, write_job, write_refusal
+from mdcompiler.backends.legalize.legal_kernel import LegalKernel
+from mdcompiler.backends.legalize.limits import why_not
+from mdcompiler.backends.legalize.subgraph import subgraph
+from mdcompiler.errors import UnsupportedError
+from mdcompiler.kernel import Kernel
+from mdcompiler.names import identifier, unique
+from mdcompiler.operators import OPSET
+
+WORKER = "mdcompiler.backends.legalize.worker"
+_START_SECONDS = 60
+_KERNEL_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A kernel that cannot be legalised, and why, as a sentence."""
+
+    name: str
+    reason: str
+
+
+def legalize(
+    kernel: Kernel, llvm_target: Mapping[str, Any], *, opset: int = OPSET, alignment_bytes: int = 64
+) -> LegalKernel:
+    """`legalize_all` for one kernel."""
+    return legalize_all([kernel], llvm_target, opset=opset, alignment_bytes=alignment_bytes)[kernel.name]
+
+
+def legalize_all(
+    kernels: Sequence[Kernel], llvm_target: Mapping[str, Any], *, opset: int = OPSET, alignment_bytes: int = 64
+) -> dict[str, LegalKernel]:
+    """Every kernel as calls of plain functions, by the kernel's name.
+
+    llvm_target: TVM target fields (kind, mtriple, mcpu …). opset: of the graph the kernels are from.
+    alignment_bytes: what the caller promises of every buffer.
+    Raises UnsupportedError with one line for each kernel that is refused.
+    """
+    results = try_legalize(kernels, llvm_target, opset=opset, alignment_bytes=alignment_bytes)
+    refused = [result for result in results if isinstance(result, Refusal)]
+    if refused:
+        raise UnsupportedError("\n".join(result.reason for result in refused))
+    return {result.name: result for result in results if isinstance(result, LegalKernel)}
+
+
+def try_legalize(
+    kernels: Sequence[Kernel],
+    llvm_target: Mapping[str, Any],
+    *,
+    opset: int = OPSET,
+    alignment_bytes: int = 64,
+    worker: str = WORKER,
+) -> list[LegalKernel | Refusal]:
+    """As `legalize_all`, but each kernel's refusal stands in its place. worker: module the child runs."""
+    with tempfile.TemporaryDirectory(prefix="mdc-legalize-") as name:
+        root = Path(name)
+        prefixes = _prefixes(kernels)
+        folders = []
+        for index, (kernel, prefix) in enumerate(zip(kernels, prefixes, strict=True)):
+            folders.append(root / f"{index:06d}")
+            reason = why_not(kernel)
+            if reason:
+                folders[-1].mkdir()
+                write_refusal(folders[-1], reason)
+            else:
+                job = Job(prefix, dict(llvm_target), alignment_bytes, kernel.macs)
+                write_job(folders[-1], job, subgraph(kernel, opset))
+        _answer_all(root, folders, worker)
+        return [_result(kernel, folder) for kernel, folder in zip(kernels, folders, strict=True)]
+
+
+def _prefixes(kernels: Sequence[Kernel]) -> list[str]:
+    """A C identifier for each kernel, all different."""
+    taken: list[str] = []
+    for kernel in kernels:
+        wanted = identifier(kernel.name)
+        while wanted in taken:
+            wanted = identifier(unique(wanted, taken))
+        taken.append(wanted)
+    return taken
+
+
+def _answer_all(root: Path, folders: Sequence[Path], worker: str) -> None:
+    pending = [folder for folder in folders if not is_answered(folder)]
+    while pending:
+        end = _run_child(root, worker, _START_SECONDS + _KERNEL_SECONDS * len(pending))
+        pending = [folder for folder in pending if not is_answered(folder)]
+        if pending:
+            write_refusal(pending.pop(0), f"TVM {end} at it")
+
+
+def _run_child(root: Path, worker: str, seconds: int) -> str:
+    """Run the worker over `root`; how it ended, in words."""
+    command = [sys.executable, "-m", worker, str(root)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return f"had not ended after {seconds} s"
+    if done.returncode < 0:
+        return f"was ended by {signal.Signals(-done.returncode).name}"
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    return f"ended with code {done.returncode} ({said[-1] if said else 'it said nothing'})"
+
+
+def _result(kernel: Kernel, folder: Path) -> LegalKernel | Refusal:
+    result = read_kernel(folder)
+    if isinstance(result, LegalKernel):
+        return result
+    nodes = ", ".join(f"{node.name!r} ({node.op})" for node in kernel.nodes)
+    return Refusal(
+        kernel.name,
+        f"kernel {kernel.name!r}, node {nodes}: {result.rstrip('.')}. "
+        "Express it by other operators, or compile for the target `null`.",
+    )

@@ -1,0 +1,113 @@
+"""What an ONNX model from elsewhere may contain: one small function for each limit.
+
+Each returns None or the reason as a sentence with the way out; its docstring is the limit as the
+documentation states it. `check_limits` asks them all and names the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx
+
+from mdcompiler.errors import ModelError
+from mdcompiler.operators import DOMAIN, operator_names
+
+MAX_NODES = 50_000
+NEWEST_OPSET = 26
+"""Newest opset that every tool underneath has been tried with."""
+OLDEST_OPSET = 7
+"""Oldest opset that is converted."""
+
+_FLOATS = ("FLOAT", "DOUBLE", "FLOAT16")
+_INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "BOOL")
+ELEMENT_TYPES = frozenset(onnx.TensorProto.DataType.Value(name) for name in (*_FLOATS, *_INTEGERS))
+"""Types of elements that tensors may have."""
+_STANDARD = ("", "ai.onnx")
+_RANDOM = frozenset({"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform"}) | {
+    "RandomUniformLike"
+}
+
+
+def size(model: onnx.ModelProto) -> str | None:
+    """A model has 1 to 50,000 nodes."""
+    count = len(model.graph.node)
+    if 1 <= count <= MAX_NODES:
+        return None
+    return f"it has {count} nodes; 1 to {MAX_NODES} can be compiled. Check that this is the right file"
+
+
+def functions(model: onnx.ModelProto) -> str | None:
+    """A model defines no functions of its own, those of the domain `mdc` excepted."""
+    foreign = [body for body in model.functions if body.domain != DOMAIN]
+    if not foreign:
+        return None
+    return (
+        f"it defines the function {foreign[0].domain}.{foreign[0].name}. "
+        "Expand functions first with onnx.inliner.inline_local_functions"
+    )
+
+
+def opset(model: onnx.ModelProto) -> str | None:
+    """The operator set is 7 to 26; those before 17 are converted to 17."""
+    versions = [entry.version for entry in model.opset_import if entry.domain in _STANDARD]
+    if len(versions) != 1:
+        return "it does not say which operator set it uses. Export it again, with opset 17"
+    if OLDEST_OPSET <= versions[0] <= NEWEST_OPSET:
+        return None
+    return f"it uses opset {versions[0]}; {OLDEST_OPSET} to {NEWEST_OPSET} are read. Export it with opset 17"
+
+
+def sparse(model: onnx.ModelProto) -> str | None:
+    """Weights are dense."""
+    if not model.graph.sparse_initializer:
+        return None
+    return "it has sparse weights. Export it with dense ones"
+
+
+def domain(node: onnx.NodeProto) -> str | None:
+    """Operators are ONNX's own or mdcompiler's."""
+    if node.domain in _STANDARD:
+        return None
+    if node.domain == DOMAIN:
+        known = operator_names()
+        known_list = ", ".join(sorted(known))
+        return None if node.op_type in known else f"mdc has no operator {node.op_type}; there are {known_list}"
+    return f"the domain {node.domain!r} is unknown. Export the model with standard ONNX operators only"
+
+
+def control_flow(node: onnx.NodeProto) -> str | None:
+    """No operator has a graph inside (If, Loop, Scan)."""
+    if all(not attribute.HasField("g") and not attribute.graphs for attribute in node.attribute):
+        return None
+    return "control flow cannot be compiled. Export the model with the branch taken, or with the loop unrolled"
+
+
+def training(node: onnx.NodeProto) -> str | None:
+    """Operators are in inference mode."""
+    flags = {attribute.name: attribute.i for attribute in node.attribute}
+    if not flags.get("training_mode", 0):
+        return None
+    return "it is in training mode. Export the model in evaluation mode (`model.eval()` in PyTorch)"
+
+
+def chance(node: onnx.NodeProto) -> str | None:
+    """The same input gives the same output."""
+    return f"{node.op_type} draws random numbers. Remove it before the export" if node.op_type in _RANDOM else None
+
+
+MODEL_LIMITS: tuple[Callable[[onnx.ModelProto], str | None], ...] = (size, functions, opset, sparse)
+NODE_LIMITS: tuple[Callable[[onnx.NodeProto], str | None], ...] = (control_flow, domain, training, chance)
+
+
+def check_limits(model: onnx.ModelProto) -> None:
+    """Raise ModelError for the first limit that `model` breaks."""
+    for model_limit in MODEL_LIMITS:
+        reason = model_limit(model)
+        if reason:
+            raise ModelError(f"the ONNX model cannot be compiled: {reason}.")
+    for node in model.graph.node:
+        for node_limit in NODE_LIMITS:
+            reason = node_limit(node)
+            if reason:
+                raise ModelError(f"the ONNX model cannot be compiled: node {node.name!r} ({node.op_type}): {reason}.")

@@ -1,0 +1,136 @@
+"""Reading ONNX models that were made elsewhere.
+
+    module = read_onnx("model.onnx", target)
+
+The file is not trusted: its size, its nodes and its tensors are bounded, weights are read only from its
+own folder, and whatever is wrong with it is a ModelError with one clear message. What comes out keeps the
+promises of the read stage: the ONNX checker passes in full, nodes are in order, names are unique, every
+tensor has a type and a static shape.
+
+Opsets 7 to 16 are converted to 17; 17 to 26 stay as they are. A symbolic batch is set to 1, which the
+metadata entry `mdc.batch` records. A model that `Module.to_onnx` wrote comes back equal.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from onnx import numpy_helper, version_converter
+
+from mdcompiler.errors import InternalError, MdcError, ModelError
+from mdcompiler.kernel import KERNEL, KIND, LAYOUT, kernels
+from mdcompiler.kernel_kinds import KINDS
+from mdcompiler.module import Module, replace_constant_nodes
+from mdcompiler.names import name_all
+from mdcompiler.onnx_file import load_file, tensors
+from mdcompiler.onnx_limits import ELEMENT_TYPES, check_limits
+from mdcompiler.onnx_order import sort_nodes
+from mdcompiler.onnx_shapes import fix_batch, infer_shapes
+from mdcompiler.operators import IR_VERSION, OPSET, attach_functions, detach_functions
+from mdcompiler.target import Target
+from mdcompiler.verify import check_structure
+
+BATCH = "mdc.batch"
+
+
+def read_onnx(path: str | Path, target: Target) -> Module:
+    """The network in the ONNX file `path` for `target`. Raises ModelError when it cannot be compiled."""
+    try:
+        return module_from_model(load_file(Path(path)), target)
+    except ModelError as error:
+        text = str(error)
+        raise ModelError(text if str(path) in text else f"{path}: {text}") from error
+
+
+def module_from_model(model: onnx.ModelProto, target: Target) -> Module:
+    """The network `model`, weights in memory, for `target`. Raises ModelError when it cannot be compiled."""
+    prepared = prepare_model(model)
+    try:
+        module = Module.from_onnx(prepared, target)
+        replace_constant_nodes(module.graph)
+        name_all(module.graph)
+        check_structure(module)
+    except MdcError:
+        raise
+    except Exception as error:
+        # a foreign file may break any assumption of the libraries underneath; to the user it is one thing
+        raise ModelError(
+            f"the ONNX model is damaged: {error}. Check it with onnx.checker.check_model and export it again."
+        ) from error
+    _check_marks(module)
+    return module
+
+
+def prepare_model(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model` that keeps the promises of the read stage, or ModelError."""
+    check_limits(model)
+    plain = detach_functions(model)
+    for entry in plain.opset_import:
+        entry.domain = "" if entry.domain == "ai.onnx" else entry.domain
+    sort_nodes(plain)
+    _check_tensors(plain)
+    changed = fix_batch(plain)
+    plain = infer_shapes(_converted(plain))
+    plain.ir_version = max(plain.ir_version, IR_VERSION)
+    if changed:
+        plain.metadata_props.add(key=BATCH, value="1")
+    _check(plain)
+    return plain
+
+
+def _check_tensors(model: onnx.ModelProto) -> None:
+    """Raise ModelError unless every weight has the type and the number of values it claims."""
+    for tensor in tensors(model):
+        reason = _unreadable(tensor)
+        if reason:
+            raise ModelError(
+                f"weight {tensor.name!r} of shape {list(tensor.dims)} cannot be read: {reason}. Export the model again."
+            )
+
+
+def _unreadable(tensor: onnx.TensorProto) -> str | None:
+    if tensor.data_type not in ELEMENT_TYPES:
+        return f"its element type is {tensor.data_type}; allowed are floats of 16 to 64 bits, integers and booleans"
+    try:
+        numpy_helper.to_array(tensor)
+    except Exception as error:
+        return str(error)
+    return None
+
+
+def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` in opset 17 when it is older."""
+    version = next(entry.version for entry in model.opset_import if not entry.domain)
+    if version >= OPSET:
+        return model
+    try:
+        return version_converter.convert_version(model, OPSET)
+    except Exception as error:
+        raise ModelError(
+            f"the model uses opset {version} and cannot be converted to {OPSET}: {error}. Export it with opset {OPSET}."
+        ) from error
+
+
+def _check(model: onnx.ModelProto) -> None:
+    try:
+        onnx.checker.check_model(attach_functions(detach_functions(model)), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        text = " ".join(str(error).split())[:300]
+        raise ModelError(f"the ONNX checker refuses the model: {text}. Export it again.") from error
+
+
+def _check_marks(module: Module) -> None:
+    """Raise ModelError unless the `mdc.` marks in a file are such as the fuse and place stages write."""
+    for node in module.graph.nodes:
+        for key in (KERNEL, LAYOUT):
+            if not isinstance(node.attrs.get(key, ""), str):
+                raise ModelError(f"node {node.name!r}: {key} is {node.attrs[key]!r}; a text. Remove this mark.")
+        if node.attrs.get(KIND, "generic") not in KINDS:
+            raise ModelError(f"node {node.name!r}: {KIND} is {node.attrs[KIND]!r}; one of {', '.join(KINDS)}.")
+    if not isinstance(module.history, list) or not all(isinstance(name, str) for name in module.history):
+        raise ModelError("the metadata entry mdc.history is no list of pass names. Remove it.")
+    try:
+        kernels(module.graph)
+    except InternalError as error:
+        raise ModelError(f"the marks {KERNEL} in the model are wrong: {error}. Remove them.") from error

@@ -1,0 +1,100 @@
+"""The check that travels with an artifact: what the reference says to one seeded input.
+
+The file holds the reference's outputs, long ones thinned out evenly. `mdc verify` runs the artifact on the
+same input and compares; the compiler does so before an artifact takes its place.
+
+Detections are compared as a set: two boxes whose scores differ by less than the tolerance may change places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdcompiler.errors import ArtifactError
+from mdcompiler.manifest import TensorSpec
+from mdcompiler.tolerance import FLOAT_TOLERANCE, describe_difference, within_float_tolerance
+
+CHECK_FILE = "check.safetensors"
+SEED = 0
+_MAX_VALUES = 1 << 16
+_DETECTIONS = frozenset(("boxes", "classes", "scores", "count"))
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def seeded_inputs(inputs: Sequence[TensorSpec], seed: int = SEED) -> dict[str, NDArray[Any]]:
+    """One array for every input: bytes over their whole range, floats from [-1, 1]."""
+    from mdcompiler.verify import sample
+
+    generator = np.random.default_rng(seed)
+    return {item.name: sample(generator, item.shape, np.dtype(item.dtype)) for item in inputs}
+
+
+def pack_outputs(outputs: Arrays) -> bytes:
+    """The bytes of the check file for these reference outputs; the same outputs give the same bytes."""
+    from safetensors.numpy import save
+
+    return save({name: np.ascontiguousarray(_thinned(name, array, outputs)) for name, array in outputs.items()})
+
+
+def compare_with_check(directory: Path, outputs: Arrays) -> list[str]:
+    """What differs between `outputs` and the check file in `directory`, one sentence an output; [] when nothing."""
+    expected = _read(directory / CHECK_FILE)
+    got = {name: np.asarray(_thinned(name, array, outputs)) for name, array in outputs.items()}
+    if set(got) != set(expected):
+        return [f"outputs are {', '.join(got)} instead of {', '.join(expected)}"]
+    return differences(got, expected)
+
+
+def differences(got: Arrays, expected: Arrays) -> list[str]:
+    """What differs, one sentence an output; [] when everything is within the tolerance."""
+    if set(expected) == _DETECTIONS:
+        return _detection_differences(got, expected)
+    return [
+        f"{name}: {describe_difference(got[name], want)}"
+        for name, want in expected.items()
+        if not within_float_tolerance(got[name], want)
+    ]
+
+
+def _detection_differences(got: Arrays, expected: Arrays) -> list[str]:
+    shapes = [name for name in expected if got[name].shape != expected[name].shape]
+    if shapes:
+        return [f"{name}: shape {list(got[name].shape)} instead of {list(expected[name].shape)}" for name in shapes]
+    scores, wanted = got["scores"][0], expected["scores"][0]
+    if np.abs(scores - wanted).max(initial=0) > FLOAT_TOLERANCE:
+        return [f"scores: {describe_difference(got['scores'], expected['scores'])}"]
+    last = wanted[-1] if wanted.size else 0
+    lost = [row for row in range(len(wanted)) if wanted[row] > last + FLOAT_TOLERANCE and not _found(row, got, expected)]
+    return [f"detections {lost} of the reference (by rank) are missing"] if lost else []
+
+
+def _found(row: int, got: Arrays, expected: Arrays) -> bool:
+    """Whether `got` has the reference's detection `row`: its class, its box and nearly its score."""
+    box = expected["boxes"][0, row]
+    slack = FLOAT_TOLERANCE * max(1.0, float(np.abs(box).max()))
+    near = np.abs(got["scores"][0] - expected["scores"][0, row]) <= FLOAT_TOLERANCE
+    same = got["classes"][0] == expected["classes"][0, row]
+    close = np.abs(got["boxes"][0] - box).max(axis=1) <= slack
+    return bool((near & same & close).any())
+
+
+def _thinned(name: str, array: NDArray[Any], outputs: Arrays) -> NDArray[Any]:
+    """Every n-th value of a long output; detections stay whole, for they are compared row by row."""
+    if array.size <= _MAX_VALUES or set(outputs) == _DETECTIONS:
+        return array
+    return array.reshape(-1)[:: -(-array.size // _MAX_VALUES)]
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return load(path.read_bytes())
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ArtifactError(f"reading {path}: {error}. Compile the network again.") from error

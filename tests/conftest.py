@@ -1,0 +1,32 @@
+"""What every test shares: the data folder, a clean environment, quiet property tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# A compile takes as long as the machine is busy, so no example has a deadline.
+settings.register_profile("mdcompiler", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mdcompiler")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with trained weights and pictures that are no part of the project; skips where it is absent."""
+    folder = Path(os.environ.get("MDC_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no trained weights or pictures at {folder}: set MDC_SHARED_DATA")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's MDC_ variables change no test."""
+    for name in os.environ:
+        if name.startswith("MDC_") and name != "MDC_SHARED_DATA":
+            monkeypatch.delenv(name)
