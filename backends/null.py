@@ -8,18 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnx
 from numpy.typing import NDArray
 
 from mdcompiler.backend import Arrays, Emission, Runnable
-from mdcompiler.compile_pass import Pass
-from mdcompiler.kernel import Kernel
-from mdcompiler.module import Module
 from mdcompiler.progress import Progress
-from mdcompiler.reference import run_reference
 from mdcompiler.target import Target
+
+if TYPE_CHECKING:
+    import onnx
+
+    from mdcompiler.compile_pass import Pass
+    from mdcompiler.kernel import Kernel
+    from mdcompiler.module import Module
 
 _FILE = "model.onnx"
 
@@ -39,6 +41,8 @@ class NullBackend:
         return Emission({_FILE: module.to_onnx().SerializeToString()}, {"arena_bytes": 0})
 
     def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
+        import onnx
+
         return ReferenceRunnable(onnx.load(str(directory / _FILE)))
 
 
@@ -49,6 +53,8 @@ class ReferenceRunnable:
     model: onnx.ModelProto
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        from mdcompiler.reference import run_reference
+
         return run_reference(self.model, inputs)
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """Draw the backbones of some specs, a bar for each block: colour its kind, height its channels, width its MACs.
 
-    python examples/draw_networks.py networks.png mobiledet-cpu mobiledet-gpu
+python examples/draw_networks.py networks.png mobiledet-cpu mobiledet-gpu
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Draw a picture to try a detector on: coloured shapes on a noisy ground, the same for the same seed.
 
-    python examples/draw_scene.py scene.png --seed 3 --size 640x480
-    python examples/draw_scene.py scene.rgb --size 320x320            # raw bytes, for a C program
+python examples/draw_scene.py scene.png --seed 3 --size 480x640
+python examples/draw_scene.py scene.rgb --size 320x320            # raw bytes, for a C program
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--size", default="640x480", help="WIDTHxHEIGHT in pixels")
+    parser.add_argument("--size", default="480x640", help="HEIGHTxWIDTH in pixels")
     arguments = parser.parse_args()
-    width, height = (int(extent) for extent in arguments.size.split("x"))
+    height, width = (int(extent) for extent in arguments.size.split("x"))
     picture = draw_scene(width, height, arguments.seed)
     if arguments.output.suffix == ".rgb":
         arguments.output.write_bytes(picture.tobytes())

@@ -7,8 +7,9 @@ hash that the manifest states, so a truncated copy or an edited file is noticed 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,6 @@ class Artifact:
 
     directory: Path
     manifest: Manifest
-    _owner: object = field(default=None, repr=False, compare=False)  # keeps a temporary directory alive
 
     def load(self, threads: int = 1) -> Detector:
         """Open it to run. Raises ArtifactError or TargetError, see `mdcompiler.load`."""
@@ -58,8 +58,9 @@ def file_entries(files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
 
 
 def check_destination(directory: Path) -> None:
-    """Raise OutputError when `directory` holds something that is no artifact: it would be lost."""
+    """Raise OutputError when nothing can be written there, or something else than an artifact would be lost."""
     if not directory.exists():
+        _check_parent(directory)
         return
     if not directory.is_dir():
         raise OutputError(f"writing to {directory}: that is a file; give the path of a directory.")
@@ -68,6 +69,13 @@ def check_destination(directory: Path) -> None:
             f"writing to {directory}: the directory holds files that are no artifact of this toolkit. "
             "Give another path, or empty it first."
         )
+
+
+def _check_parent(directory: Path) -> None:
+    parent = next(folder for folder in directory.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        why = "cannot be written" if parent.is_dir() else "is a file"
+        raise OutputError(f"writing to {directory}: {parent} {why}. Give another path.")
 
 
 def write_artifact(

@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mdcompiler.compile_pass import Pass
-from mdcompiler.kernel import Kernel
-from mdcompiler.module import Module
 from mdcompiler.progress import Progress
 from mdcompiler.target import Target
+
+if TYPE_CHECKING:  # loading an artifact needs backends, and neither ONNX nor graphs
+    from mdcompiler.compile_pass import Pass
+    from mdcompiler.kernel import Kernel
+    from mdcompiler.module import Module
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
-from mdcompiler.module import Module
+if TYPE_CHECKING:
+    from mdcompiler.module import Module
 
 Stage = Literal["read", "simplify", "fuse", "quantize", "place", "emit"]
 STAGES: tuple[Stage, ...] = ("read", "simplify", "fuse", "quantize", "place", "emit")

@@ -1,8 +1,8 @@
 """A compiled network ready to run.
 
-    import mdcompiler
-    mdcompiler.compile("mobiledet-cpu", target="cpu", out="out")
-    print(mdcompiler.load("out").detect("street.jpg"))
+import mdcompiler
+mdcompiler.compile("mobiledet-cpu", target="cpu", out="out")
+print(mdcompiler.load("out").detect("street.jpg"))
 """
 
 from __future__ import annotations

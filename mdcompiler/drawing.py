@@ -40,7 +40,7 @@ def _draw_one(canvas: ImageDraw.ImageDraw, size: tuple[int, int], detection: Det
     corners = _pixels(detection.box, size)
     color = class_color(detection.class_index)
     canvas.rectangle(corners, outline=color, width=line)
-    text = f"{detection.class_name} {detection.score:.0%}"
+    text = f"{detection.class_name}: {detection.score:.0%}"
     left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
     width, height = int(right - left) + 2 * line, int(bottom - top) + 2 * line
     x = max(0, min(corners[0], size[0] - width))

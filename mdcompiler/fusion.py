@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from mdcompiler.compile_pass import Refusal
-from mdcompiler.kernel import KERNEL, kernel_name
+from mdcompiler.kernel import KERNEL
 from mdcompiler.module import consumers, is_output
 
 
@@ -60,11 +60,3 @@ def leak(graph: gs.Graph, nodes: Iterable[gs.Node]) -> str | None:
             if outside:
                 return f"its inner value {tensor.name} is also read by {outside[0]}"
     return None
-
-
-def members(graph: gs.Graph) -> dict[str, list[gs.Node]]:
-    """Kernel name -> its nodes in graph order."""
-    groups: dict[str, list[gs.Node]] = {}
-    for node in graph.nodes:
-        groups.setdefault(kernel_name(node), []).append(node)
-    return groups

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mdcompiler.errors import ImageError
 
@@ -36,7 +36,7 @@ def read_picture(path: str | Path) -> Picture:
                 return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except ImageError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError(f"reading {path}: not a picture; {', '.join(FORMATS)} can be read.") from error
     except FileNotFoundError as error:
         raise ImageError(f"reading {path}: there is no such file. Check the path.") from error

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mdcompiler.errors import InputError
+from mdcompiler.manifest import TensorSpec
 
 
-class Expected(Protocol):
-    """Name, shape and numpy's dtype name of one input."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> str: ...
-
-
-def checked_inputs(expected: Sequence[Expected], given: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+def checked_inputs(expected: Sequence[TensorSpec], given: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
     """`given` as row-major arrays in the order of `expected`; nothing is converted but the memory layout.
 
     Raises InputError that lists every missing or unknown name and every wrong shape or dtype.
@@ -38,7 +28,7 @@ def checked_inputs(expected: Sequence[Expected], given: Mapping[str, ArrayLike])
     return {name: np.ascontiguousarray(arrays[name]) for name in names}
 
 
-def _fault(item: Expected, array: NDArray[Any]) -> str | None:
+def _fault(item: TensorSpec, array: NDArray[Any]) -> str | None:
     if tuple(array.shape) == tuple(item.shape) and array.dtype == np.dtype(item.dtype):
         return None
     return f"{item.name!r} is {array.dtype}{list(array.shape)}"

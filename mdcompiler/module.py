@@ -27,7 +27,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from mdcompiler.names import unique
-from mdcompiler.operators import attach_functions, detach_functions
+from mdcompiler.operators import IR_VERSION, attach_functions, detach_functions
 from mdcompiler.target import Target
 
 PREFIX = "mdc."
@@ -82,6 +82,7 @@ def export(graph: gs.Graph) -> onnx.ModelProto:
     for proto, attributes in zip(model.graph.node, hidden, strict=True):
         for key, value in sorted(attributes.items()):
             proto.metadata_props.add(key=key, value=json.dumps(value))
+    model.ir_version = IR_VERSION
     return model
 
 
@@ -149,16 +150,18 @@ def replace_constant_nodes(graph: gs.Graph) -> int:
     Those whose value leaves the graph stay, as an Identity of the constant.
     """
     found = [node for node in graph.nodes if node.op == "Constant" and not node.domain]
-    values = [constant_value(node) for node in found]
-    for node, value in zip(found, values, strict=True):
-        result = node.outputs[0]
-        tensor = gs.Constant(unique(f"{result.name}/value", graph.tensors()), value)
+    taken = set(graph.tensors())
+    gone = []
+    for node in found:
+        result, value = node.outputs[0], constant_value(node)
         if is_output(graph, result):
-            node.op, node.attrs, node.inputs = "Identity", {}, [tensor]
+            name = unique(f"{result.name}/value", taken)
+            taken.add(name)
+            node.op, node.attrs, node.inputs = "Identity", {}, [gs.Constant(name, value)]
         else:
-            remove_nodes(graph, [node])
-            replace_uses(graph, result, tensor)
-            tensor.name = result.name
+            replace_uses(graph, result, gs.Constant(result.name, value))
+            gone.append(node)
+    remove_nodes(graph, gone)
     return len(found)
 
 

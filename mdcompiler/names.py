@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import onnx_graphsurgeon as gs
 
@@ -55,7 +55,7 @@ def identifier(name: str) -> str:
 
 def unique(wanted: str, taken: Iterable[str]) -> str:
     """`wanted`, or `wanted.2`, `wanted.3` … when it is taken."""
-    used = set(taken)
+    used = taken if isinstance(taken, Set) else set(taken)
     name, count = wanted, 1
     while name in used:
         count += 1
@@ -65,7 +65,14 @@ def unique(wanted: str, taken: Iterable[str]) -> str:
 
 def fresh_tensor(graph: gs.Graph, wanted: str) -> str:
     """A tensor name that no tensor of `graph` has."""
-    return unique(wanted, graph.tensors())
+    return unique(wanted, tensor_names(graph))
+
+
+def tensor_names(graph: gs.Graph) -> set[str]:
+    """The names of all tensors of `graph`, inputs and outputs of the network included."""
+    # graph.tensors() tells the same three times slower, and passes ask often
+    names = {tensor.name for node in graph.nodes for side in (node.inputs, node.outputs) for tensor in side}
+    return names | {tensor.name for side in (graph.inputs, graph.outputs) for tensor in side}
 
 
 def fresh_node(graph: gs.Graph, wanted: str) -> str:
@@ -75,14 +82,18 @@ def fresh_node(graph: gs.Graph, wanted: str) -> str:
 
 def name_all(graph: gs.Graph) -> int:
     """Give every unnamed or doubly named node of `graph` a name of its own; the number of names given."""
-    taken: set[str] = set()
+    taken = {node.name for node in graph.nodes}
+    kept: set[str] = set()
     given = 0
     for index, node in enumerate(graph.nodes):
-        wanted = node.name or f"{node.op}_{index}"
-        name = unique(wanted, taken)
-        given += name != node.name
-        node.name = name
-        taken.add(name)
+        if node.name and node.name not in kept:
+            kept.add(node.name)
+            continue
+        # the index makes the first try succeed, however many nodes share a name
+        node.name = unique(f"{node.name or node.op}_{index}", taken)
+        taken.add(node.name)
+        kept.add(node.name)
+        given += 1
     return given
 
 

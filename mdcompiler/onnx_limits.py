@@ -13,7 +13,7 @@ import onnx
 from mdcompiler.errors import ModelError
 from mdcompiler.operators import DOMAIN, operator_names
 
-MAX_NODES = 50_000
+MAX_NODES = 20_000
 NEWEST_OPSET = 26
 """Newest opset that every tool underneath has been tried with."""
 OLDEST_OPSET = 7
@@ -30,7 +30,7 @@ _RANDOM = frozenset({"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLi
 
 
 def size(model: onnx.ModelProto) -> str | None:
-    """A model has 1 to 50,000 nodes."""
+    """A model has 1 to 20,000 nodes."""
     count = len(model.graph.node)
     if 1 <= count <= MAX_NODES:
         return None
@@ -68,7 +68,8 @@ def sparse(model: onnx.ModelProto) -> str | None:
 def domain(node: onnx.NodeProto) -> str | None:
     """Operators are ONNX's own or mdcompiler's."""
     if node.domain in _STANDARD:
-        return None
+        known_here = onnx.defs.has(node.op_type)
+        return None if known_here else f"ONNX has no operator {node.op_type}. Export with standard operators only"
     if node.domain == DOMAIN:
         known = operator_names()
         known_list = ", ".join(sorted(known))

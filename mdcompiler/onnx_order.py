@@ -11,10 +11,11 @@ from mdcompiler.errors import ModelError
 def sort_nodes(model: onnx.ModelProto) -> None:
     """Sort the nodes of `model` in place, keeping the given order where it is one.
 
-    Raises ModelError for a loop, and for a tensor that two nodes make.
+    Raises ModelError for a loop, and for a tensor that two nodes make or none.
     """
     nodes = list(model.graph.node)
     maker = _makers(model)
+    _check_sources(model, maker)
     edges: nx.DiGraph[int] = nx.DiGraph()
     edges.add_nodes_from(range(len(nodes)))
     for index, node in enumerate(nodes):
@@ -32,10 +33,27 @@ def sort_nodes(model: onnx.ModelProto) -> None:
     model.graph.node.extend(nodes[index] for index in order)
 
 
+def _given(model: onnx.ModelProto) -> set[str]:
+    return {value.name for value in model.graph.input} | {value.name for value in model.graph.initializer}
+
+
+def _check_sources(model: onnx.ModelProto, maker: dict[str, int]) -> None:
+    known = _given(model) | maker.keys()
+    for node in model.graph.node:
+        missing = next((name for name in node.input if name and name not in known), None)
+        if missing is not None:
+            raise ModelError(
+                f"node {node.name!r} ({node.op_type}) reads {missing!r}, which nothing makes. Export the model again."
+            )
+    for output in model.graph.output:
+        if output.name not in known:
+            raise ModelError(f"output {output.name!r} is made by no node. Export the model again.")
+
+
 def _makers(model: onnx.ModelProto) -> dict[str, int]:
     """Tensor name -> index of the node that makes it."""
     maker: dict[str, int] = {}
-    given = {value.name for value in model.graph.input} | {value.name for value in model.graph.initializer}
+    given = _given(model)
     for index, node in enumerate(model.graph.node):
         for name in filter(None, node.output):
             if name in maker or name in given:

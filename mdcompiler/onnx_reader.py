@@ -13,6 +13,8 @@ metadata entry `mdc.batch` records. A model that `Module.to_onnx` wrote comes ba
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -25,6 +27,7 @@ from mdcompiler.module import Module, replace_constant_nodes
 from mdcompiler.names import name_all
 from mdcompiler.onnx_file import load_file, tensors
 from mdcompiler.onnx_limits import ELEMENT_TYPES, check_limits
+from mdcompiler.onnx_operands import check_operands
 from mdcompiler.onnx_order import sort_nodes
 from mdcompiler.onnx_shapes import fix_batch, infer_shapes
 from mdcompiler.operators import IR_VERSION, OPSET, attach_functions, detach_functions
@@ -46,24 +49,39 @@ def read_onnx(path: str | Path, target: Target) -> Module:
 def module_from_model(model: onnx.ModelProto, target: Target) -> Module:
     """The network `model`, weights in memory, for `target`. Raises ModelError when it cannot be compiled."""
     prepared = prepare_model(model)
-    try:
+    with _as_model_error():
         module = Module.from_onnx(prepared, target)
         replace_constant_nodes(module.graph)
         name_all(module.graph)
         check_structure(module)
-    except MdcError:
-        raise
-    except Exception as error:
-        # a foreign file may break any assumption of the libraries underneath; to the user it is one thing
-        raise ModelError(
-            f"the ONNX model is damaged: {error}. Check it with onnx.checker.check_model and export it again."
-        ) from error
-    _check_marks(module)
+        _check_marks(module)
     return module
 
 
+@contextmanager
+def _as_model_error() -> Iterator[None]:
+    """A foreign file may break any assumption of the libraries underneath; to the user it is one thing."""
+    try:
+        yield
+    except MdcError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"the ONNX model is damaged: {text}. Check it with onnx.checker.check_model and export it again."
+        ) from error
+
+
 def prepare_model(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of `model` that keeps the promises of the read stage, or ModelError."""
+    """A copy of `model` that keeps the promises of the read stage, or ModelError.
+
+    Names of nodes stay as they are; `module_from_model` repairs those that are missing or double.
+    """
+    with _as_model_error():
+        return _prepared(model)
+
+
+def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     check_limits(model)
     plain = detach_functions(model)
     for entry in plain.opset_import:
@@ -75,6 +93,7 @@ def prepare_model(model: onnx.ModelProto) -> onnx.ModelProto:
     plain.ir_version = max(plain.ir_version, IR_VERSION)
     if changed:
         plain.metadata_props.add(key=BATCH, value="1")
+    check_operands(plain)
     _check(plain)
     return plain
 
@@ -126,7 +145,7 @@ def _check_marks(module: Module) -> None:
         for key in (KERNEL, LAYOUT):
             if not isinstance(node.attrs.get(key, ""), str):
                 raise ModelError(f"node {node.name!r}: {key} is {node.attrs[key]!r}; a text. Remove this mark.")
-        if node.attrs.get(KIND, "generic") not in KINDS:
+        if node.attrs.get(KIND, "generic") not in tuple(KINDS):
             raise ModelError(f"node {node.name!r}: {KIND} is {node.attrs[KIND]!r}; one of {', '.join(KINDS)}.")
     if not isinstance(module.history, list) or not all(isinstance(name, str) for name in module.history):
         raise ModelError("the metadata entry mdc.history is no list of pass names. Remove it.")

@@ -98,13 +98,18 @@ def _check(value: onnx.ValueInfoProto, role: str) -> None:
             f"{where} has element type {onnx.TensorProto.DataType.Name(tensor.elem_type)}; allowed are floats of 16, "
             "32 and 64 bits, integers of 8 to 64 bits and booleans. Convert the model first."
         )
-    for axis, extent in enumerate(tensor.shape.dim):
-        if not _is_fixed(extent):
-            name = extent.dim_param or (str(extent.dim_value) if extent.HasField("dim_value") else "unknown")
-            raise ModelError(f"{where} has the dynamic size {name!r} on axis {axis}. {_ADVICE}")
+    free = [f"axis {axis} is {_spelled(item)}" for axis, item in enumerate(tensor.shape.dim) if not _is_fixed(item)]
+    if free:
+        raise ModelError(f"{where} has a dynamic shape: {', '.join(free)}. {_ADVICE}")
     elements = math.prod(extent.dim_value for extent in tensor.shape.dim)
     if elements > MAX_TENSOR_ELEMENTS:
         raise ModelError(f"{where} has {elements} elements; at most {MAX_TENSOR_ELEMENTS}. Use a smaller input.")
+
+
+def _spelled(extent: onnx.TensorShapeProto.Dimension) -> str:
+    if extent.HasField("dim_value"):
+        return str(extent.dim_value)
+    return repr(extent.dim_param) if extent.dim_param else "unknown"
 
 
 _ADVICE = (

@@ -18,11 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import onnx
 from numpy.typing import NDArray
 
-from mdcompiler.compile_pass import Pass
-from mdcompiler.errors import InternalError, MdcError
+from mdcompiler.compile_pass import ExplainingPass, Pass, Refusal
+from mdcompiler.errors import InternalError, MdcError, OutputError
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress, silent
 from mdcompiler.reference import run_reference
@@ -31,13 +30,18 @@ from mdcompiler.verify import check_numbers, check_structure, sample_inputs
 
 @dataclass
 class Pipeline:
-    """Runs passes over a module and remembers which ones it has run."""
+    """Runs passes over a module and remembers which ones it has run.
+
+    explain: ask every pass for its refusals right after it ran; they gather in `refused`, pass name first.
+    """
 
     progress: Progress = silent
     verify: int = field(default_factory=lambda: _level("MDC_VERIFY", 1))
     debug: int = field(default_factory=lambda: _level("MDC_DEBUG", 0))
     dump: str = field(default_factory=lambda: os.environ.get("MDC_DUMP", ""))
+    explain: bool = False
     ran: list[str] = field(default_factory=list)
+    refused: list[tuple[str, Refusal]] = field(default_factory=list)
 
     def run(self, module: Module, passes: Sequence[Pass]) -> Module:
         """Run `passes` in order over `module`, in place, and return it.
@@ -68,6 +72,8 @@ class Pipeline:
         except Exception as error:
             raise InternalError(self._failure(item, error)) from error
         self.ran.append(item.name)
+        if self.explain and isinstance(item, ExplainingPass):
+            self.refused.extend((item.name, refusal) for refusal in item.refusals(module))
         if edits:
             module.history.append(item.name)
             self._dump(module, item)
@@ -89,8 +95,11 @@ class Pipeline:
     def _dump(self, module: Module, item: Pass) -> None:
         if self.dump:
             folder = Path(self.dump)
-            folder.mkdir(parents=True, exist_ok=True)
-            onnx.save(module.to_onnx(), str(folder / f"{len(self.ran):02d}-{item.name}.onnx"))
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f"{len(self.ran):02d}-{item.name}.onnx").write_bytes(module.to_onnx().SerializeToString())
+            except OSError as error:
+                raise OutputError(f"MDC_DUMP: {folder} cannot be written: {error}. Name another folder.") from error
 
     def _say(self, item: Pass, edits: int, seconds: float) -> None:
         if self.debug >= 1:

@@ -25,7 +25,7 @@ def backends() -> dict[str, Backend]:
     """Every backend by name. Raises PluginError when a plug-in is broken or claims a taken name."""
     from mdcompiler.backends import builtin_backends
 
-    return _merge(builtin_backends(), BACKEND_GROUP, Backend)
+    return _merge(builtin_backends(), BACKEND_GROUP, Backend)  # type: ignore[type-abstract]
 
 
 def backend(name: str) -> Backend:
@@ -43,7 +43,7 @@ def plugin_passes() -> list[Pass]:
     """Passes that installed packages bring, sorted by name."""
     from mdcompiler.passes import builtin_passes
 
-    merged = _merge({item.name: item for item in builtin_passes()}, PASS_GROUP, Pass)
+    merged = _merge({item.name: item for item in builtin_passes()}, PASS_GROUP, Pass)  # type: ignore[type-abstract]
     names = {item.name for item in builtin_passes()}
     return [merged[name] for name in sorted(merged) if name not in names]
 

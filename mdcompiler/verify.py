@@ -17,6 +17,7 @@ from mdcompiler.backend import Arrays
 from mdcompiler.errors import InternalError
 from mdcompiler.module import Module
 from mdcompiler.reference import run_reference
+from mdcompiler.sampling import sample
 from mdcompiler.tolerance import describe_difference, within_float_tolerance
 
 Array = NDArray[Any]
@@ -55,17 +56,6 @@ def sample_inputs(module: Module, seed: int = 0) -> dict[str, Array]:
     return {
         tensor.name: sample(generator, tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in module.graph.inputs
     }
-
-
-def sample(generator: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """One array: bytes over their whole range, wider integers from -128 to 255, floats from [-1, 1]."""
-    if np.issubdtype(dtype, np.integer):
-        info = np.iinfo(dtype)
-        low, high = max(int(info.min), -128), min(int(info.max), 255)
-        return generator.integers(low, high, shape, dtype=dtype, endpoint=True)
-    if dtype == np.bool_:
-        return generator.integers(0, 2, shape).astype(dtype)
-    return generator.uniform(-1, 1, shape).astype(dtype)
 
 
 def check_numbers(module: Module, inputs: Arrays, expected: Arrays) -> None:

@@ -62,8 +62,8 @@ def why_not(norm: gs.Node) -> str | None:
 
 def _fold(graph: gs.Graph, norm: gs.Node) -> None:
     scale, offset = affine(norm)
-    before = producer(norm.inputs[0])
-    if before is None or only_consumer(graph, norm.inputs[0]) is not norm or not _takes_scale(before):
+    before, reader = producer(norm.inputs[0]), only_consumer(graph, norm.inputs[0])
+    if before is None or reader is None or not _takes_scale(before):
         _spell_out(graph, norm, scale, offset)
         return
     _scale(graph, before, scale, offset)

@@ -82,7 +82,8 @@ def _bytes(tensor: gs.Tensor) -> int:
     if tensor.is_empty() or tensor.dtype is None or tensor.shape is None:
         return 0
     elements: int = math.prod(tensor.shape)
-    return elements * np.dtype(tensor.dtype).itemsize
+    size: int = np.dtype(tensor.dtype).itemsize
+    return elements * size
 
 
 def _simplified(old: gs.Graph) -> gs.Graph:

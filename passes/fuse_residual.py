@@ -49,7 +49,7 @@ def _findings(graph: gs.Graph) -> Iterator[Finding]:
 
 def _finding(graph: gs.Graph, add: gs.Node, names: dict[str, str], rank: dict[int, int]) -> Finding:
     """The join with the latest convolution that can take `add`, or why none can."""
-    chains = [chain for tensor in add.inputs if (chain := _chain(tensor, names))]
+    chains = [chain for tensor in add.inputs if (chain := _chain(tensor, names, rank))]
     if not chains:
         return Refusal(add.name, "neither operand is made by a convolution")
     chains.sort(key=lambda chain: rank[id(chain[-1])], reverse=True)
@@ -58,26 +58,36 @@ def _finding(graph: gs.Graph, add: gs.Node, names: dict[str, str], rank: dict[in
         nodes = _with_sum(chain, add)
         reason = _why_not(graph, nodes, add)
         if reason is None:
-            return Join(names[chain[0].name], nodes)
-        reasons.append(f"{names[chain[0].name]}: {reason}")
+            return Join(names[_anchor(chain).name], nodes)
+        reasons.append(f"{names[_anchor(chain).name]}: {reason}")
     return Refusal(add.name, "; ".join(reasons))
 
 
-def _chain(tensor: gs.Variable, names: dict[str, str]) -> tuple[gs.Node, ...]:
-    """The convolution and the nodes of its kernel up to the one that makes `tensor`; empty if there is none."""
-    node = producer(tensor)
-    chain: list[gs.Node] = []
-    while node is not None and (not chain or kernel_name(node) == kernel_name(chain[0])):
-        chain.insert(0, node)
-        if node.op == "Conv":
-            own = kernel_name(node) in (node.name, names[node.name])
-            return tuple(chain) if own else ()
-        node = producer(node.inputs[0])
-    return ()
+def _chain(tensor: gs.Variable, names: dict[str, str], rank: dict[int, int]) -> tuple[gs.Node, ...]:
+    """The nodes of a convolution's kernel up to the one that makes `tensor`, in order; empty if there is none."""
+    last = producer(tensor)
+    found: dict[int, gs.Node] = {}
+    waiting = [last] if last is not None else []
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in found and kernel_name(node) == kernel_name(last):
+            found[id(node)] = node
+            waiting.extend(before for source in node.inputs if (before := producer(source)) is not None)
+    chain = tuple(sorted(found.values(), key=lambda node: rank[id(node)]))
+    return chain if any(_leads(node, names) for node in chain) else ()
+
+
+def _leads(node: gs.Node, names: dict[str, str]) -> bool:
+    """Whether `node` is a convolution in the kernel that it leads, and not one inside a squeeze-excite block."""
+    return bool(node.op == "Conv" and kernel_name(node) in (node.name, names[node.name]))
+
+
+def _anchor(chain: tuple[gs.Node, ...]) -> gs.Node:
+    return next(node for node in chain if node.op == "Conv")
 
 
 def _with_sum(chain: tuple[gs.Node, ...], add: gs.Node) -> tuple[gs.Node, ...]:
-    activation = activation_after(add.outputs[0]) if len(chain) == 1 else None
+    activation = activation_after(add.outputs[0]) if chain[-1].op == "Conv" else None
     return (*chain, add, *(activation.nodes if activation else ()))
 
 
@@ -87,6 +97,7 @@ def _why_not(graph: gs.Graph, nodes: tuple[gs.Node, ...], add: gs.Node) -> str |
         return "both operands of the sum are the same tensor"
     if list(left.shape) != list(right.shape):
         return f"the operands have shapes {list(left.shape)} and {list(right.shape)}; a kernel adds equal shapes"
-    if sum(node.op == "Add" for node in nodes) > 1:
+    conv = next(index for index, node in enumerate(nodes) if node.op == "Conv")
+    if sum(node.op == "Add" for node in nodes[conv:]) > 1:
         return "its kernel adds a residual already"
     return leak(graph, nodes)

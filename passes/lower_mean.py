@@ -55,7 +55,7 @@ def why_not(node: gs.Node) -> str | None:
 
 def _lower(graph: gs.Graph, node: gs.Node) -> None:
     source, result = node.inputs[0], node.outputs[0]
-    keep = node.attrs.get("keepdims", 1)
+    keep = node.attrs.get("keepdims", 1) == 1
     node.attrs = {key: value for key, value in node.attrs.items() if key.startswith("mdc.")}
     if keep:
         node.op, node.inputs = "GlobalAveragePool", [source]

@@ -28,5 +28,5 @@ def shared_data() -> Path:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's MDC_ variables change no test."""
     for name in os.environ:
-        if name.startswith("MDC_") and name != "MDC_SHARED_DATA":
+        if name.startswith("MDC_") and name not in ("MDC_SHARED_DATA", "MDC_CC"):
             monkeypatch.delenv(name)

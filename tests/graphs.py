@@ -13,6 +13,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from mdcompiler.operators import attach_functions
+
 OPSET = 17
 Array = NDArray[Any]
 
@@ -88,6 +90,7 @@ class Sketch:
         model = helper.make_model(graph, opset_imports=imports, ir_version=10)
         for key, value in metadata.items():
             model.metadata_props.add(key=key, value=value)
+        model = attach_functions(model)
         return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
 
 

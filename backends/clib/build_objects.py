@@ -1,20 +1,28 @@
 """Machine code for all kernel functions of a program, in child processes.
 
 A template that LLVM refuses can abort the whole process, so TVM is never run in the caller's: a child
-that dies takes one kernel with it, and the error says which.
+that dies takes one kernel with it, and the error says which. The children are started by module name,
+not by multiprocessing, which would run the user's own script again.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import pickle
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
 from collections.abc import Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from typing import Any
 
+from mdcompiler.backends.clib.compile_worker import read_message, write_message
 from mdcompiler.backends.clib.program import FunctionSource
 from mdcompiler.errors import InternalError
 from mdcompiler.progress import Progress
+
+_WORKER = "mdcompiler.backends.clib.compile_worker"
 
 
 def build_objects(
@@ -24,31 +32,70 @@ def build_objects(
 
     workers: how many processes compile at once. Raises InternalError naming the function that fails.
     """
-    if not functions:
-        return []
-    results: dict[str, bytes] = {}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max(1, min(workers, len(functions))), mp_context=context) as pool:
-        jobs = {pool.submit(_compile, source, dict(llvm)): symbol for symbol, source in functions.items()}
-        for job in as_completed(jobs):
-            results[jobs[job]] = _result(job, functions[jobs[job]])
-            progress("compile kernels", len(results), len(functions))
-    return [results[symbol] for symbol in functions]
+    build = _Build(dict(functions), dict(llvm), progress)
+    threads = [threading.Thread(target=build.work) for _ in range(max(1, min(workers, len(functions))))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if build.failures:
+        raise InternalError(build.failures[0])
+    return [build.objects[symbol] for symbol in functions]
 
 
-def _compile(source: FunctionSource, llvm: dict[str, Any]) -> bytes:
-    from mdcompiler.backends.kernels.object_file import compile_object
+@dataclass
+class _Build:
+    """The work shared by the threads; each owns one child process."""
 
-    return compile_object({source.symbol: source.write()}, llvm)
+    functions: dict[str, FunctionSource]
+    llvm: dict[str, Any]
+    progress: Progress
+    objects: dict[str, bytes] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    waiting: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
 
+    def __post_init__(self) -> None:
+        for symbol in self.functions:
+            self.waiting.put(symbol)
 
-def _result(job: Future[bytes], source: FunctionSource) -> bytes:
-    try:
-        return job.result()
-    except BrokenProcessPool as error:
-        raise InternalError(
-            f"the compiler process died; {source} or a kernel compiled beside it is at fault. "
-            "Send this message with the spec."
-        ) from error
-    except Exception as error:
-        raise InternalError(f"compiling {source}: {error}") from error
+    def work(self) -> None:
+        """Compile until nothing is left or something failed."""
+        if self.waiting.empty():
+            return
+        command = [sys.executable, "-m", _WORKER]
+        with (
+            tempfile.TemporaryFile() as errors,
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as child,
+        ):
+            while not self.failures:
+                try:
+                    symbol = self.waiting.get_nowait()
+                except queue.Empty:
+                    break
+                failure = self._compile(child, symbol)
+                if failure is not None:
+                    errors.seek(0)
+                    self._fail(symbol, failure or errors.read()[-2000:].decode(errors="replace"))
+
+    def _compile(self, child: subprocess.Popen[bytes], symbol: str) -> str | None:
+        """None, or what went wrong: "" when the child died without a word."""
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            write_message(child.stdin, pickle.dumps((self.functions[symbol], self.llvm)))
+            answer = read_message(child.stdout)
+        except (EOFError, OSError):
+            return ""
+        if answer[:1] != b"+":
+            return answer[1:].decode(errors="replace")
+        with self.lock:
+            self.objects[symbol] = answer[1:]
+            self.progress("compile kernels", len(self.objects), len(self.functions))
+        return None
+
+    def _fail(self, symbol: str, reason: str) -> None:
+        self.failures.append(
+            f"compiling {self.functions[symbol]}: {reason.strip() or 'the process died'}. "
+            "This is a fault of the template: send this message with the spec."
+        )

@@ -28,7 +28,10 @@ PLAIN = ""
 
 @dataclass(frozen=True)
 class ChooseLayout:
-    """lanes: channels in a block, the float32 elements of one vector register."""
+    """Give every tensor the memory layout that its kernels want.
+
+    lanes: channels in a block, the float32 elements of one vector register.
+    """
 
     lanes: int = 16
     name: ClassVar[str] = "choose-layout"

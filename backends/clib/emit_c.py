@@ -107,7 +107,7 @@ def header(source: Source, prefix: str) -> str:
 extern "C" {{
 #endif
 
-/* Elements of each tensor; all are dense and row-major, of any alignment. */
+/* Elements of each tensor; all are dense, row-major and aligned as C wants. */
 {chr(10).join(sizes)}
 
 typedef struct {prefix}_context {prefix}_context;

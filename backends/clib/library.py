@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mdcompiler.errors import ArtifactError, InternalError
-from mdcompiler.inputs import Expected, checked_inputs
+from mdcompiler.inputs import checked_inputs
+from mdcompiler.manifest import TensorSpec
 
 ALIGNMENT_BYTES = 64
 """Of every buffer handed to the library: what vector loads of its kernels may assume."""
@@ -26,19 +27,21 @@ ALIGNMENT_BYTES = 64
 class SharedLibrary:
     """One loaded `model.so`.
 
-    inputs, outputs: the tensors in the order of the C parameters. threads: of one call.
+    inputs, outputs: name, shape and dtype of the tensors as the manifest states them, in the order of the C
+    parameters. threads: of one call. Raises ArtifactError when the file is no such library.
     """
 
     def __init__(
         self,
         path: Path,
-        inputs: Sequence[Expected],
-        outputs: Sequence[Expected],
+        inputs: Sequence[Mapping[str, Any]],
+        outputs: Sequence[Mapping[str, Any]],
         threads: int = 1,
         prefix: str = "model_",
     ) -> None:
         self._functions = _Functions(path, prefix, len(inputs) + len(outputs))
-        self._inputs, self._outputs = tuple(inputs), tuple(outputs)
+        self._inputs = [TensorSpec.model_validate(item) for item in inputs]
+        self._outputs = [TensorSpec.model_validate(item) for item in outputs]
         self._threads = threads
         self._lock = threading.Lock()
         self._idle: list[int] = []

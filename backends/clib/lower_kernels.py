@@ -128,7 +128,9 @@ class _Lowering:
         work = item.work
         source = self._preprocess(kernel, item) if kernel.kind == "stem" else item.source
         tile = choose_convolution_tile(work, self.target)
-        weight = self._constant(kernel, "weight", pack_convolution(item.weight, self.lanes))
+        weight = self._constant(
+            kernel, "weight", pack_convolution(item.weight, self.lanes, tile.groups, work.channel_block)
+        )
         bias = self._constant(kernel, "bias", pack_bias(item.bias, self.lanes))
         reads = (source, weight, bias, *((item.residual,) if item.residual else ()))
         tasks = convolution.tasks(work, tile)

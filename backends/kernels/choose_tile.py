@@ -16,16 +16,20 @@ from mdcompiler.target import Target
 
 _LATENCY_IN_FLIGHT = 8
 """Independent multiply-adds that hide the latency of one: 4 cycles on two units (Agner Fog's tables)."""
-_LOAD_COST = 0.55
-"""Cost of a load relative to a multiply-add: two of each start in a cycle, loads also wait for addresses."""
+_WEIGHT_COST = 1.0
+"""Cost of loading one vector of weights, in multiply-adds: they stream from L2, half a vector a cycle."""
+_PIXEL_COST = 0.25
+"""Cost of broadcasting one input value: it comes from L1."""
+_EXPOSED = 0.25
+"""Share of the loads that the multiply-adds do not hide."""
 _WINDOW_PIXELS = 10
 
 
 def choose_convolution_tile(work: Convolution, target: Target) -> Tile:
-    """The tile with the least estimated time; ties go to more groups, which read less input."""
+    """The tile with the least estimated time."""
     row = work.out_width * work.out_height if work.is_pointwise else work.out_width
     candidates = _candidates(work.out_blocks, row, target.vector_registers)
-    pixels, groups = min(candidates, key=lambda shape: (_cost(work.out_blocks, row, *shape), -shape[1]))
+    pixels, groups = min(candidates, key=lambda shape: _cost(work.out_blocks, row, *shape))
     weights_bytes = math.prod(work.kernel) * work.in_channels * work.out_blocks * work.lanes * ELEMENT_BYTES
     return Tile(pixels, groups, rows_outer=weights_bytes <= target.l1_bytes)
 
@@ -55,4 +59,6 @@ def _cost(blocks: int, row: int, pixels: int, groups: int) -> float:
 
 
 def _step_cost(pixels: int, groups: int) -> float:
-    return max(float(pixels * groups), _LOAD_COST * (pixels + groups) * 1.0, float(_LATENCY_IN_FLIGHT))
+    """One step of the reduction: arithmetic or latency, and the part of the loads that does not overlap."""
+    loads = _WEIGHT_COST * groups + _PIXEL_COST * pixels
+    return max(pixels * groups, _LATENCY_IN_FLIGHT, loads) + _EXPOSED * loads

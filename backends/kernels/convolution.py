@@ -1,8 +1,9 @@
 """Convolution k x k and pointwise, float32, channels in blocks of one vector.
 
 Memory: activations [C/v][H][W][v] (`blocked`) or, at the network's borders, [H][W][C] (`interleaved`);
-weights [O/v][C][k][k][v], the last v being output channels. A register tile of `pixels` x `groups`
-vectors is kept over the whole reduction; bias, residual and activation are applied as it is stored.
+weights in the order in which they are read, see `pack_weights.pack_convolution`. A register tile of
+`pixels` x `groups` vectors is kept over the whole reduction; bias, residual and activation are applied as
+it is stored.
 
 No padding is ever materialised. A tile at the left or right border is written out of the taps that fall
 inside the picture, rows outside are skipped by the bounds of the loop over kernel rows.
@@ -51,6 +52,11 @@ class Convolution:
         return -(-self.in_channels // self.lanes)
 
     @property
+    def channel_block(self) -> int:
+        """Input channels that follow one another in memory at each pixel."""
+        return self.lanes if self.source == "blocked" else self.in_channels
+
+    @property
     def out_blocks(self) -> int:
         return -(-self.out_channels // self.lanes)
 
@@ -92,11 +98,6 @@ def tasks(work: Convolution, tile: Tile) -> int:
     """Iterations of the outermost loop."""
     rows = -(-work.out_width * work.out_height // tile.pixels) if work.is_pointwise else work.out_height
     return rows * (work.out_blocks // tile.groups)
-
-
-def weight_shape(work: Convolution) -> tuple[int, ...]:
-    """[O/v][C][kh][kw][v]"""
-    return (work.out_blocks, work.in_channels, *work.kernel, work.lanes)
 
 
 def write_convolution(name: str, work: Convolution, tile: Tile) -> tirx.PrimFunc:
@@ -203,7 +204,7 @@ class _Writer:
                 taps = [p for p in range(pixels) if inside or self._column_exists(start + p, kw)]
                 if taps:
                     with f.loop(0, self._channels_of(block), "c") as c:
-                        self._accumulate(tile, taps, first, row, start, kh, kw, block * self.lanes + c, block, c)
+                        self._accumulate(tile, taps, first, row, start, kh, kw, block, c)
 
     def _columns(
         self,
@@ -218,7 +219,7 @@ class _Writer:
     ) -> None:
         for kw in range(self.work.kernel[1]):
             taps = [p for p in range(pixels) if inside or self._column_exists(start + p, kw)]
-            self._accumulate(tile, taps, first, row, start, kh, kw, channel, 0, channel)
+            self._accumulate(tile, taps, first, row, start, kh, kw, 0, channel)
 
     def _accumulate(
         self,
@@ -229,18 +230,18 @@ class _Writer:
         start: Expr,
         kh: Expr,
         kw: int,
-        channel: Expr,
         block: Expr,
         c: Expr,
     ) -> None:
-        """tile[g][p] += source[pixel p under tap (kh, kw), channel] * weight[g, channel, kh, kw] for all taps."""
+        """tile[g][p] += source[pixel p under tap (kh, kw), channel] * weight[g, c, kh, kw] for all taps."""
         work = self.work
         y = row * work.stride[0] + kh * work.dilation[0] - work.pad[0]
+        weights = self._weight_index(first, block, kh, kw, c)
         for p in taps:
             x = (start + p) * work.stride[1] + kw * work.dilation[1] - work.pad[1]
             value = splat(self.source[self._source_index(block, y, x, c)], self.lanes)
             for group, registers in enumerate(tile):
-                weight = self.weight.vector(self._weight_index(first + group, channel, kh, kw), self.lanes)
+                weight = self.weight.vector(weights + group * self.lanes, self.lanes)
                 registers[p].set(registers[p].get() + value * weight)
 
     def _source_index(self, block: Expr, y: Expr, x: Expr, c: Expr) -> Expr:
@@ -249,19 +250,23 @@ class _Writer:
             return (y * work.width + x) * work.in_channels + c
         return ((block * work.height + y) * work.width + x) * self.lanes + c
 
-    def _weight_index(self, block: Expr, channel: Expr, kh: Expr, kw: int) -> Expr:
-        work = self.work
-        taps = (block * work.in_channels + channel) * work.kernel[0] + kh
-        return (taps * work.kernel[1] + kw) * self.lanes
+    def _weight_index(self, first: Expr, block: Expr, kh: Expr, kw: int, c: Expr) -> Expr:
+        """Where the `groups` vectors of one step of the reduction start."""
+        work, groups = self.work, self.tile.groups
+        size = work.kernel[0] * work.kernel[1]
+        before = first // groups * work.in_channels * size + block * work.channel_block * size
+        step = before + (kh * work.kernel[1] + kw) * self._channels_of(block) + c
+        return step * groups * self.lanes
 
     def _channels_of(self, block: Expr) -> Expr:
         """How many real input channels a block has: the last may be short."""
-        rest = self.work.in_channels % self.lanes
+        size = self.work.channel_block
+        rest = self.work.in_channels % size
         if not rest:
-            return self.lanes
-        if self.work.in_blocks == 1:
+            return size
+        if self.work.in_channels < size:
             return rest
-        return tirx.min(self.lanes, self.work.in_channels - block * self.lanes)
+        return tirx.min(size, self.work.in_channels - block * size)
 
     def _kernel_rows(self, row: Expr) -> tuple[Expr, Expr]:
         """First and last + 1 kernel row that falls inside the picture for output row `row`."""

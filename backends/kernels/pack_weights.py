@@ -20,9 +20,18 @@ def blocked_channels(values: Array, lanes: int) -> Array:
     return np.ascontiguousarray(np.moveaxis(grouped, 1, -1))
 
 
-def pack_convolution(weight: Array, lanes: int) -> Array:
-    """[O, C, kh, kw] -> [O/v, C, kh, kw, v]"""
-    return blocked_channels(weight, lanes)
+def pack_convolution(weight: Array, lanes: int, groups: int, channel_block: int) -> Array:
+    """[O, C, kh, kw] in the order in which a tile of `groups` output blocks reads: [O/(g v)][C/b][kh][kw][b][g][v].
+
+    channel_block: b, how many input channels lie side by side; the last block of channels may be short.
+    """
+    outputs, channels = _pad_first(weight, lanes), weight.shape[1]
+    tiles = outputs.reshape(-1, groups, lanes, *weight.shape[1:])
+    parts = [
+        tiles[:, :, :, start : start + channel_block].transpose(0, 4, 5, 3, 1, 2).reshape(len(tiles), -1)
+        for start in range(0, channels, channel_block)
+    ]
+    return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
 
 def pack_bias(bias: Array, lanes: int) -> Array:

@@ -1,7 +1,7 @@
 """Large allocations of a function become parameters, so that the caller's arena holds them.
 
-    def f(x, y):                         def f(x, y, t):
-        t = alloc_buffer((1, 8, 32))  ->     ...
+def f(x, y):                         def f(x, y, t):
+    t = alloc_buffer((1, 8, 32))  ->     ...
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from mdcompiler.backends.legalize.plain_c import STACK_BYTES
 def hoist_allocations(function: PrimFunc) -> tuple[PrimFunc, list[TensorType]]:
     """`function` with its large buffers as trailing parameters, and their types in that order.
 
-    function: scheduled TIR whose root block owns the buffers, as Relax makes it.
+    function: TIR whose root block owns the buffers, as Relax makes it; other functions stay as they are.
     """
     realize = function.body
+    if not isinstance(realize, s_tir.SBlockRealize):
+        return function, []
     large = [buffer for buffer in realize.block.alloc_buffers if _is_large(buffer)]
     if not large:
         return function, []

@@ -55,7 +55,54 @@ def static_shapes(node: gs.Node) -> bool:
 
 def no_empty_tensors(node: gs.Node) -> bool:
     """a tensor of it has no elements"""
-    return any(0 in (tensor.shape or ()) for tensor in node.outputs)
+    computed = [tensor for tensor in _tensors(node) if isinstance(tensor, gs.Variable)]
+    return any(0 in tensor.shape for tensor in computed)
+
+
+def size_by_value(node: gs.Node) -> bool:
+    """the size of its result depends on the values in its input; only static shapes are compiled"""
+    return node.op in ("Compress", "NonMaxSuppression", "NonZero", "Unique")
+
+
+def batchnorm_of_inference(node: gs.Node) -> bool:
+    """it is a BatchNormalization in training mode; export the network for inference"""
+    return str(node.op) == "BatchNormalization" and (bool(node.attrs.get("training_mode")) or len(node.outputs) > 1)
+
+
+def layernorm_without_statistics(node: gs.Node) -> bool:
+    """its mean and inverse deviation are read; TVM makes only the normalised output of LayerNormalization"""
+    return str(node.op) == "LayerNormalization" and len(node.outputs) > 1
+
+
+def integer_mod(node: gs.Node) -> bool:
+    """it is a Mod of floats, whose sign TVM gets wrong"""
+    return str(node.op) == "Mod" and bool(np.issubdtype(node.outputs[0].dtype, np.floating))
+
+
+def isinf_of_both_signs(node: gs.Node) -> bool:
+    """it is an IsInf of one sign only; TVM looks for both"""
+    signs = (node.attrs.get(f"detect_{sign}", 1) for sign in ("negative", "positive"))
+    return str(node.op) == "IsInf" and not all(signs)
+
+
+def no_cubic_resize(node: gs.Node) -> bool:
+    """it resizes by cubic interpolation, which TVM rounds differently; use nearest or linear"""
+    return node.op in ("Resize", "Upsample") and str(node.attrs.get("mode", "nearest")) == "cubic"
+
+
+def no_roi_align(node: gs.Node) -> bool:
+    """TVM samples the regions of RoiAlign at other points than ONNX says"""
+    return str(node.op) == "RoiAlign"
+
+
+def no_bit_shift(node: gs.Node) -> bool:
+    """it is a BitShift, whose result C leaves open for negative and for large shifts"""
+    return str(node.op) == "BitShift"
+
+
+def depth_first_space_to_depth(node: gs.Node) -> bool:
+    """it is a SpaceToDepth of mode CRD; TVM knows DCR alone"""
+    return node.op == "SpaceToDepth" and str(node.attrs.get("mode", "DCR")) != "DCR"
 
 
 def _dtype_name(tensor: gs.Tensor) -> str:
@@ -69,7 +116,24 @@ def _tensors(node: gs.Node) -> list[gs.Tensor]:
     return [tensor for tensor in (*node.inputs, *node.outputs) if not tensor.is_empty()]
 
 
-LIMITS: tuple[Limit, ...] = (standard_domain, no_control_flow, plain_dtypes, static_shapes, no_empty_tensors)
+LIMITS: tuple[Limit, ...] = (
+    # These hold for every operator; the others may rely on them.
+    standard_domain,
+    no_control_flow,
+    size_by_value,
+    plain_dtypes,
+    static_shapes,
+    no_empty_tensors,
+    # These are faults of TVM in single operators.
+    batchnorm_of_inference,
+    layernorm_without_statistics,
+    integer_mod,
+    isinf_of_both_signs,
+    no_cubic_resize,
+    no_roi_align,
+    no_bit_shift,
+    depth_first_space_to_depth,
+)
 
 
 def why_not(kernel: Kernel) -> str | None:

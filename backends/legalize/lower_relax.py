@@ -1,11 +1,10 @@
 """An ONNX model through TVM Relax to a list of calls. Runs in a child process: TVM may abort in here.
 
-    ONNX --from_onnx--> Relax --LegalizeOps … FuseTIR--> main: call_tir, call_tir, … --read off--> Lowered
+ONNX --from_onnx--> Relax --LegalizeOps … FuseTIR--> main: call_tir, call_tir, … --read off--> Lowered
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -20,7 +20,7 @@ from mdcompiler.backends.legalize.exchange import Job, is_answered, read_kernel,
 from mdcompiler.backends.legalize.legal_kernel import LegalKernel
 from mdcompiler.backends.legalize.limits import why_not
 from mdcompiler.backends.legalize.subgraph import subgraph
-from mdcompiler.errors import UnsupportedError
+from mdcompiler.errors import InternalError, UnsupportedError
 from mdcompiler.kernel import Kernel
 from mdcompiler.names import identifier, unique
 from mdcompiler.operators import OPSET
@@ -28,6 +28,7 @@ from mdcompiler.operators import OPSET
 WORKER = "mdcompiler.backends.legalize.worker"
 _START_SECONDS = 60
 _KERNEL_SECONDS = 60
+_KEPT_STDERR = 4000
 
 
 @dataclass(frozen=True)
@@ -71,19 +72,16 @@ def try_legalize(
 ) -> list[LegalKernel | Refusal]:
     """As `legalize_all`, but each kernel's refusal stands in its place. worker: module the child runs."""
     with tempfile.TemporaryDirectory(prefix="mdc-legalize-") as name:
-        root = Path(name)
-        prefixes = _prefixes(kernels)
-        folders = []
-        for index, (kernel, prefix) in enumerate(zip(kernels, prefixes, strict=True)):
-            folders.append(root / f"{index:06d}")
+        folders = [Path(name) / f"{index:06d}" for index in range(len(kernels))]
+        for folder, kernel, prefix in zip(folders, kernels, _prefixes(kernels), strict=True):
             reason = why_not(kernel)
             if reason:
-                folders[-1].mkdir()
-                write_refusal(folders[-1], reason)
+                folder.mkdir()
+                write_refusal(folder, reason)
             else:
                 job = Job(prefix, dict(llvm_target), alignment_bytes, kernel.macs)
-                write_job(folders[-1], job, subgraph(kernel, opset))
-        _answer_all(root, folders, worker)
+                write_job(folder, job, subgraph(kernel, opset))
+        _answer_all(Path(name), folders, worker)
         return [_result(kernel, folder) for kernel, folder in zip(kernels, folders, strict=True)]
 
 
@@ -108,17 +106,20 @@ def _answer_all(root: Path, folders: Sequence[Path], worker: str) -> None:
 
 
 def _run_child(root: Path, worker: str, seconds: int) -> str:
-    """Run the worker over `root`; how it ended, in words."""
+    """Run the worker over `root`; how it ended, in words.
+
+    Raises InternalError when the worker itself failed: TVM's refusals never end it with a code above 0.
+    """
     command = [sys.executable, "-m", worker, str(root)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         return f"had not ended after {seconds} s"
-    if done.returncode < 0:
-        return f"was ended by {signal.Signals(-done.returncode).name}"
-    said = done.stderr.decode(errors="replace").strip().splitlines()
-    return f"ended with code {done.returncode} ({said[-1] if said else 'it said nothing'})"
+    if done.returncode > 0:
+        said = done.stderr.decode(errors="replace")[-_KEPT_STDERR:]
+        raise InternalError(f"legalising in a child process: {worker} failed:\n{said}")
+    return f"was ended by {signal.Signals(-done.returncode).name}" if done.returncode else "gave no answer"
 
 
 def _result(kernel: Kernel, folder: Path) -> LegalKernel | Refusal:

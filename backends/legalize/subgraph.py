@@ -1,6 +1,6 @@
 """One kernel as an ONNX model of its own, its constants as initializers.
 
-    kernel `C4/b2.ibn/expand` of nodes Conv, Clip  ->  model with one input, nodes Conv, Clip, one output
+kernel `C4/b2.ibn/expand` of nodes Conv, Clip  ->  model with one input, nodes Conv, Clip, one output
 """
 
 from __future__ import annotations

@@ -12,18 +12,28 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tvm.s_tir import Schedule
+from tvm.s_tir import SBlockRealize, Schedule
 from tvm.s_tir.schedule import ScheduleError
-from tvm.tirx import IterVar, PrimFunc
+from tvm.tirx import IntImm, IterVar, PrimFunc
 
 
 def vectorise(function: PrimFunc) -> PrimFunc:
     """`function` with both rewrites where they apply; the same numbers except for the order of float sums."""
+    if not _is_blocks(function):
+        return function
     schedule = Schedule(function)
     for step in (_inline, _order_reduction):
         for block in schedule.get_child_blocks(schedule.get_sblock("root")):
             schedule = _attempt(schedule, step, schedule.get(block).name_hint)
     return schedule.mod["main"]
+
+
+def _is_blocks(function: PrimFunc) -> bool:
+    """Whether TVM can schedule it: a root block, static shapes (some operators are written as plain loops)."""
+    if not isinstance(function.body, SBlockRealize) or function.body.block.name_hint != "root":
+        return False
+    buffers = [*function.params, *function.body.block.alloc_buffers]
+    return all(isinstance(extent, IntImm) for buffer in buffers for extent in buffer.shape)
 
 
 def _attempt(schedule: Any, step: Any, block: str) -> Any:

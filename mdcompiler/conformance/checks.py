@@ -15,7 +15,7 @@ from mdcompiler.artifact import MANIFEST
 from mdcompiler.conformance.trial import Outputs, Trial, snapshot, try_model, write_files
 from mdcompiler.errors import MdcError
 from mdcompiler.kernel import kernels
-from mdcompiler.tolerance import describe_difference, within_float_tolerance
+from mdcompiler.self_check import differences
 from mdcompiler.verify import sample_inputs
 
 
@@ -109,6 +109,5 @@ def _copy(outputs: Mapping[str, NDArray[Any]]) -> Outputs:
 
 def _compare(got: Outputs, want: Outputs) -> None:
     _demand(set(got) == set(want), f"outputs are {sorted(got)}; expected {sorted(want)}")
-    for name, array in want.items():
-        fits = within_float_tolerance(got[name], array)
-        _demand(fits, "" if fits else f"output {name!r}: {describe_difference(got[name], array)}")
+    faults = differences(got, want)
+    _demand(not faults, "; ".join(faults))

@@ -88,8 +88,8 @@ def snapshot(module: Module) -> bytes:
 
 
 def write_files(trial: Trial, folder: Path) -> dict[str, Any]:
-    """Write what was emitted into `folder`; the manifest that goes with it."""
+    """Write what was emitted into `folder`; the part of its manifest that a backend may read."""
     for name, content in trial.emission.files.items():
         (folder / name).write_bytes(content)
     specs = {"inputs": input_specs(trial.module), "outputs": output_specs(trial.module)}
-    return {**specs, "target": trial.module.target.model_dump(mode="json"), **trial.emission.facts}
+    return {**specs, "target": trial.module.target.model_dump(mode="json"), "facts": trial.emission.facts}

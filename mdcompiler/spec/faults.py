@@ -143,6 +143,6 @@ def _description(location: Location, model: type[BaseModel]) -> str:
 
 def _unknown(name: str, owner: type[BaseModel]) -> str:
     known = list(owner.model_fields)
-    close = difflib.get_close_matches(name, known, 1)
+    close = difflib.get_close_matches(name, known, 1, cutoff=0.78)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"is not known{hint}; one of {', '.join(known)}"

@@ -177,7 +177,7 @@ class SearchSpace:
         )
         for part in wanted:
             if wanted[part] != found[part]:
-                raise SpecError(f"{spec.name}: its {part} are not those of the search space's template")
+                raise SpecError(f"{spec.name}: {part} is not as the search space has it, see its template")
 
 
 def _blocks(group: Group, ops: list[Op], before: int, out: int) -> Iterator[Block]:

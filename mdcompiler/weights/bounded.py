@@ -28,7 +28,8 @@ def read_bounded(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
                 f"reading weights: {path} has {size} bytes; at most {limit} are read. Is it a weights file?"
             )
         with path.open("rb") as file:
-            return file.read(limit)
+            # a larger number would be allocated at once, whatever the file holds
+            return file.read(size)
     except (OSError, ValueError) as error:
         raise WeightsError(
             f"reading weights: {path} cannot be read ({error}). Check the path and its permissions."

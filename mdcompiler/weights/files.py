@@ -19,6 +19,7 @@ _WRITERS: dict[str, Callable[[Path, dict[str, NDArray[Any]]], None]] = {
     ".safetensors": write_safetensors,
     ".npz": write_npz,
 }
+SUFFIXES = tuple(_READERS)
 
 
 def load_weights(path: str | Path) -> Weights:
@@ -49,7 +50,9 @@ def save_weights(path: str | Path, weights: Mapping[str, NDArray[Any]]) -> None:
 def as_float32(tensors: Mapping[str, NDArray[Any]], source: str) -> Weights:
     """`tensors` as float32 in row-major order. Raises WeightsError listing those that are no float32 or float16."""
     odd = [
-        f"{name} ({array.dtype})" for name, array in tensors.items() if array.dtype.name not in ("float32", "float16")
+        f"{name} ({array.dtype})"
+        for name, array in sorted(tensors.items())
+        if array.dtype.name not in ("float32", "float16")
     ]
     if odd:
         shown = ", ".join(odd[:20]) + (f" and {len(odd) - 20} more" if len(odd) > 20 else "")
@@ -58,4 +61,4 @@ def as_float32(tensors: Mapping[str, NDArray[Any]], source: str) -> Weights:
 
 
 def _allowed() -> str:
-    return " or ".join(_READERS)
+    return " or ".join(SUFFIXES)

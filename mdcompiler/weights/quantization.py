@@ -23,10 +23,11 @@ class Quantization:
     axis: int | None = None
 
     def dequantize(self, integers: NDArray[Any]) -> NDArray[np.float32]:
-        """The real numbers, float32, that `integers` (of our layout) stand for."""
+        """The real numbers, float32, that `integers` (of our layout) stand for; infinite beyond float32's range."""
         shape = [1] * integers.ndim
         if self.axis is not None:
             shape[self.axis] = -1
         scale = np.asarray(self.scale, np.float64).reshape(shape)
         zero_point = np.asarray(self.zero_point, np.int64).reshape(shape)
-        return np.asarray((integers.astype(np.int64) - zero_point) * scale, np.float32)
+        with np.errstate(over="ignore"):
+            return np.asarray((integers.astype(np.int64) - zero_point) * scale, np.float32)

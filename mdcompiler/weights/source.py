@@ -8,7 +8,7 @@ from pathlib import Path
 from mdcompiler.errors import SpecError, WeightsError
 from mdcompiler.spec import Spec, weight_shapes
 from mdcompiler.weights.check import check_weights
-from mdcompiler.weights.files import load_weights
+from mdcompiler.weights.files import SUFFIXES, load_weights
 from mdcompiler.weights.seeded import Weights, seeded_weights
 from mdcompiler.weights.tf1 import load_tf1
 from mdcompiler.weights.tf1_bundle import is_checkpoint
@@ -58,6 +58,11 @@ def _read(spec: Spec, path: Path) -> Weights:
         return read_tflite(path, spec).weights
     if is_checkpoint(path):
         return load_tf1(path, weight_shapes(spec))
+    if path.suffix.lower() not in SUFFIXES:
+        raise WeightsError(
+            f"reading weights: {path} is of no known kind. Give a .safetensors or .npz file, a MobileDet's .tflite, "
+            "or a TensorFlow 1 checkpoint (its .index, or the part of the name before that)."
+        )
     return load_weights(path)
 
 

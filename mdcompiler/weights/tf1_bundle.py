@@ -46,7 +46,9 @@ class Bundle:
 
 def is_checkpoint(path: Path) -> bool:
     """Whether `path` is an `.index`, a `.data-…` shard, or the prefix of both."""
-    return path.suffix == ".index" or path.suffix.startswith(".data-") or path.with_name(f"{path.name}.index").is_file()
+    if path.suffix == ".index" or path.suffix.startswith(".data-"):
+        return True
+    return bool(path.name) and path.with_name(f"{path.name}.index").is_file()
 
 
 def checkpoint_prefix(path: Path) -> Path:

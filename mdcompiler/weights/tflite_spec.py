@@ -13,7 +13,7 @@ from mdcompiler.spec.load import build_spec
 from mdcompiler.weights.tflite_graph import TfliteGraph, TfliteOperator
 from mdcompiler.weights.tflite_head import find_head
 
-_INTEGERS = ("max_detections", "max_classes_per_detection", "detections_per_class")
+_INTEGERS = ("max_detections", "detections_per_class")
 _THRESHOLDS = {"score_threshold": "nms_score_threshold", "iou_threshold": "nms_iou_threshold"}
 _SCALES = ("y_scale", "x_scale", "h_scale", "w_scale")
 
@@ -51,7 +51,7 @@ def _last(graph: TfliteGraph, tensor: int) -> int:
     shape = graph.tensors[tensor].shape
     if len(shape) < 2 or shape[-1] < 2:
         raise WeightsError(
-            f"reading weights: {graph.path} gives scores of shape {list(shape)}; [1, anchors, classes + 1] is expected. "
+            f"reading weights: {graph.path} gives scores of shape {list(shape)}, not [1, anchors, classes + 1]. "
             "Give a detector whose scores hold the background in slot 0."
         )
     return shape[-1]

@@ -13,7 +13,6 @@ import pytest
 
 from mdcompiler.backends.clib.library import ALIGNMENT_BYTES, SharedLibrary
 from mdcompiler.errors import ArtifactError, InputError, InternalError
-from mdcompiler.manifest import TensorSpec
 from tests.c_compiler import shared_library
 
 MODEL_C = """
@@ -51,8 +50,11 @@ int model_profile(model_context *context, const float *in, const uint8_t *factor
   return model_run(context, in, factor, out);
 }
 """
-INPUTS = (TensorSpec(name="x", shape=(1, 4), dtype="float32"), TensorSpec(name="factor", shape=(1,), dtype="uint8"))
-OUTPUTS = (TensorSpec(name="y", shape=(1, 4), dtype="float32"),)
+INPUTS = (
+    {"name": "x", "shape": [1, 4], "dtype": "float32"},
+    {"name": "factor", "shape": [1], "dtype": "uint8"},
+)
+OUTPUTS = ({"name": "y", "shape": [1, 4], "dtype": "float32"},)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def conv(attributes: Attributes, x: Array, weight: Array, bias: Array | None = N
     windows = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[2:], axis=(1, 2))[:, ::rows, ::columns]
     grouped = windows.reshape(group, -1, *windows.shape[1:])
     kernels = weight.reshape(group, -1, *weight.shape[1:])
-    y = np.einsum("gihwyx,goiyx->gohw", grouped, kernels, optimize=True)
+    y: Array = np.einsum("gihwyx,goiyx->gohw", grouped, kernels, optimize=True)
     y = y.reshape(1, -1, *y.shape[2:])
     return y if bias is None else y + bias[:, None, None]
 
@@ -31,7 +31,8 @@ def conv(attributes: Attributes, x: Array, weight: Array, bias: Array | None = N
 def hard_sigmoid(attributes: Attributes, x: Array) -> Array:
     """max(0, min(1, alpha x + beta))."""
     alpha, beta = (np.float32(attributes.get(key, value)) for key, value in (("alpha", 0.2), ("beta", 0.5)))
-    return np.clip(alpha * x + beta, 0, 1)
+    y: Array = np.clip(alpha * x + beta, 0, 1)
+    return y
 
 
 def reshape(_: Attributes, x: Array, shape: Array) -> Array:

@@ -1,0 +1,74 @@
+"""From a placed module to the files of a C library: the last stage of every CPU-like backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mdcompiler.backend import Emission, input_specs, output_specs
+from mdcompiler.backends.clib.alias import share_memory
+from mdcompiler.backends.clib.build_objects import build_objects
+from mdcompiler.backends.clib.emit_c import CONSTANTS_FILE, Source, header, implementation, pack_constants, tensors
+from mdcompiler.backends.clib.link import link_library
+from mdcompiler.backends.clib.lower_kernels import build_program, fallback_kernels
+from mdcompiler.backends.clib.plan import plan_arena
+from mdcompiler.backends.clib.program import Program
+from mdcompiler.backends.legalize import legalize_all
+from mdcompiler.module import Module
+from mdcompiler.progress import Progress
+
+_ANY_ALIGNMENT = 1
+"""Fallback kernels work on plain memory, which callers and concatenations may place anywhere."""
+_FEATURES = {"avx512f": "MDC_CPU_AVX512", "avx2": "MDC_CPU_AVX2", "sse4_2": "MDC_CPU_SSE4_2"}
+
+
+def emit_library(module: Module, progress: Progress, workers: int, prefix: str) -> Emission:
+    """`{prefix}.so` and `{prefix}.h`. The graph is not edited.
+
+    workers: processes that compile at once.
+    """
+    target = module.target
+    fallback = fallback_kernels(module.graph, target)
+    opset = module.graph.opset
+    legal = legalize_all(fallback, target.llvm, opset=opset, alignment_bytes=_ANY_ALIGNMENT) if fallback else {}
+    program = build_program(module.graph, target, legal)
+    source, constants = _source(program, module)
+    objects = build_objects(program.functions, target.llvm, workers, progress)
+    progress("link", 0, 1)
+    public = header(source, prefix).encode()
+    c_files = {f"{prefix}.h": public, f"{prefix}.c": implementation(source, prefix).encode(), CONSTANTS_FILE: constants}
+    library = link_library(c_files, [*objects, *program.objects.values()], target.zig)
+    progress("link", 1, 1)
+    return Emission({f"{prefix}.so": library, f"{prefix}.h": public}, _facts(source, sorted(legal)))
+
+
+def _source(program: Program, module: Module) -> tuple[Source, bytes]:
+    """Everything the generated C needs, and the content of the constants file."""
+    alignment = module.target.alignment_bytes
+    aliases, calls = share_memory(program)
+    constants, offsets = pack_constants(program.constants, alignment)
+    taken = {"context", "nanoseconds", "frame", "arena", "steps"}
+    features = [name for flag, name in _FEATURES.items() if flag in module.target.cpu_flags]
+    source = Source(
+        program=program,
+        calls=calls,
+        aliases=aliases,
+        plan=plan_arena(calls, program.sizes, aliases, alignment),
+        inputs=tensors(input_specs(module), taken),
+        outputs=tensors(output_specs(module), taken),
+        constants=offsets,
+        constants_bytes=len(constants),
+        alignment_bytes=alignment,
+        features=features,
+    )
+    return source, constants
+
+
+def _facts(source: Source, fallback: list[str]) -> dict[str, Any]:
+    return {
+        "arena_bytes": source.plan.arena_bytes,
+        "arena_lower_bound_bytes": source.plan.lower_bound_bytes,
+        "constants_bytes": source.constants_bytes,
+        "kernel_functions": len(source.program.functions),
+        "calls": len(source.calls),
+        "fallback_kernels": fallback,
+    }

@@ -1,0 +1,89 @@
+"""The verb compile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mdcompiler.cli.console import note, shown_progress
+from mdcompiler.cli.options import (
+    NetworkArgument,
+    RawOption,
+    SeedOption,
+    SizeOption,
+    TargetOption,
+    WeightsOption,
+    WidthOption,
+    parse_size,
+)
+from mdcompiler.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from mdcompiler.artifact import Artifact
+    from mdcompiler.compiler import Job
+
+_MEBIBYTE = 1 << 20
+
+
+def compile_network(
+    network: NetworkArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the artifact.")],
+    target: TargetOption = "cpu",
+    precision: Annotated[str, typer.Option(help="Numeric type of the network: fp32.")] = "fp32",
+    weights: WeightsOption = None,
+    calibration: Annotated[Path | None, typer.Option(help="Pictures or arrays for an integer precision.")] = None,
+    threads: Annotated[int, typer.Option(min=0, max=1024, help="Processes that compile at once; 0: all cores.")] = 0,
+    tune: Annotated[int, typer.Option(min=0, help="Trials of the tuner for every kernel.")] = 0,
+    stop_after: Annotated[str | None, typer.Option(help="Write the graph after this stage as ONNX, and stop.")] = None,
+    seed: SeedOption = 0,
+    raw: RawOption = False,
+    width: WidthOption = None,
+    size: SizeOption = None,
+    check: Annotated[bool, typer.Option(help="Run the result against the reference before it is written.")] = True,
+) -> None:
+    """Compile a network for a machine."""
+    _refuse_what_is_not_there(calibration, tune)
+    import os
+
+    from mdcompiler.compiler import Job
+    from mdcompiler.read_network import Request
+    from mdcompiler.target import find_target
+
+    request = Request(network, weights, seed, raw, width, *parse_size(size))
+    with shown_progress() as progress:
+        job = Job(request, find_target(target), precision, threads or os.cpu_count() or 1, check, progress)
+        if stop_after is not None:
+            _write_graph(job, stop_after, out)
+            return
+        artifact = job.compile(out)
+    note(_summary(artifact))
+
+
+def _refuse_what_is_not_there(calibration: Path | None, tune: int) -> None:
+    if calibration is not None:
+        raise UnsupportedError("compiling with --calibration: only integer precisions use it, and there is fp32 only.")
+    if tune:
+        raise UnsupportedError("compiling with --tune: there is no tuner yet. Leave it out.")
+
+
+def _write_graph(job: Job, stage: str, out: Path) -> None:
+    from mdcompiler.compiler import stage_named
+    from mdcompiler.write_aside import write_file
+
+    file = out if out.suffix == ".onnx" else out / f"{stage_named(stage)}.onnx"
+    module = job.graph_after(stage_named(stage))
+    write_file(file, module.to_onnx().SerializeToString(deterministic=True))
+    note(f"mdc: wrote {file}")
+
+
+def _summary(artifact: Artifact) -> str:
+    manifest = artifact.manifest
+    arena = manifest.facts.get("arena_bytes", 0)
+    fallbacks = sum(kernel.fallback is not None for kernel in manifest.kernels)
+    slow = f", {fallbacks} without a kernel of their own (`mdc explain`)" if fallbacks else ""
+    return (
+        f"mdc: {manifest.source.name} for {manifest.target.name} in {artifact.directory}: {len(manifest.kernels)} "
+        f"kernels{slow}, {artifact.file_bytes / _MEBIBYTE:.1f} MiB, arena {int(str(arena)) / _MEBIBYTE:.1f} MiB"
+    )

@@ -1,0 +1,222 @@
+"""`mdcompiler.compile`: from a spec or an ONNX file to an artifact, every stage in order.
+
+read -> simplify -> fuse -> quantize -> place -> emit -> check against the reference -> artifact
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mdcompiler import self_check
+from mdcompiler.artifact import Artifact, check_destination, file_entries, write_artifact
+from mdcompiler.backend import Backend, input_specs, output_specs
+from mdcompiler.compile_pass import STAGES, Pass, Stage
+from mdcompiler.detector import Detector
+from mdcompiler.errors import InternalError, UnsupportedError
+from mdcompiler.kernel import kernels
+from mdcompiler.manifest import KernelEntry, Manifest, Source, TensorSpec
+from mdcompiler.module import Module
+from mdcompiler.passes import builtin_passes
+from mdcompiler.pipeline import Pipeline
+from mdcompiler.progress import Progress, silent
+from mdcompiler.read_network import Request, describe_source, labels_of, picture_of, read_network
+from mdcompiler.reference import run_reference
+from mdcompiler.registry import backend as find_backend
+from mdcompiler.registry import plugin_passes
+from mdcompiler.spec import Spec
+from mdcompiler.target import Target, find_target, missing_flags
+
+PRECISIONS = ("fp32",)
+_TOOLS = ("mdcompiler", "numpy", "onnx", "onnx-graphsurgeon", "onnxsim", "apache-tvm", "apache-tvm-ffi", "ziglang")
+
+
+def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as re.compile is of re
+    spec: str | Path | Spec,
+    target: str | Target = "cpu",
+    out: str | Path | None = None,
+    *,
+    weights: str | Path | None = None,
+    seed: int = 0,
+    raw: bool = False,
+    precision: str = "fp32",
+    width: float | None = None,
+    size: int | tuple[int, int] | None = None,
+    threads: int | None = None,
+    check: bool = True,
+    progress: Progress = silent,
+) -> Artifact:
+    """Compile a network for a machine.
+
+    spec: name in the zoo, path of a spec (.yaml, .json) or of an ONNX file, or a `Spec`.
+    target: name from `mdc targets`, path of a target file, or a `Target`.
+    out: directory of the artifact; None keeps it in a temporary one as long as the result lives.
+    weights: weights file (.safetensors, .npz, .tflite, TensorFlow checkpoint); None draws them with `seed`.
+    raw: end with box encodings and class scores instead of detections. width: multiplier of the channels.
+    size: pixels of the square picture, or (height, width). threads: processes that compile at once.
+    check: run the result against the reference before it takes its place.
+
+    Raises a child of MdcError for what the user can mend; then nothing is left behind.
+    """
+    height_px, width_px = (size, size) if isinstance(size, int) else size or (None, None)
+    request = Request(spec, weights, seed, raw, width, height_px, width_px)
+    job = Job(request, _target(target), precision, threads or os.cpu_count() or 1, check, progress)
+    return job.compile(None if out is None else Path(out))
+
+
+@dataclass
+class Job:
+    """One compilation."""
+
+    request: Request
+    target: Target
+    precision: str = "fp32"
+    threads: int = 1
+    check: bool = True
+    progress: Progress = silent
+    backend: Backend = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise UnsupportedError(
+                f"compiling with precision {self.precision!r}: there is {', '.join(PRECISIONS)}. Choose one of these."
+            )
+        self.backend = find_backend(self.target.backend)
+
+    def graph_after(self, stage: Stage) -> Module:
+        """The network as it is when `stage` is over."""
+        module = self._read()
+        return self._transform(module, STAGES[: STAGES.index(stage) + 1])
+
+    def compile(self, out: Path | None) -> Artifact:
+        """Run every stage and write the artifact."""
+        if out is not None:
+            check_destination(out)
+        module = self._read()
+        source = describe_source(self.request, module)
+        check = self._check_file(module)
+        self._transform(module, STAGES)
+        emission = self.backend.emit(module, self.progress, self.threads)
+        files = {**emission.files, **check}
+        return _write(out, self._manifest(module, source, emission.facts, files), files)
+
+    def _manifest(self, module: Module, source: Source, facts: dict[str, Any], files: dict[str, bytes]) -> Manifest:
+        return Manifest(
+            tools=_tool_versions(),
+            source=source,
+            target=self.target,
+            precision=self.precision,
+            passes=tuple(module.history),
+            inputs=_tensor_specs(input_specs(module)),
+            outputs=_tensor_specs(output_specs(module)),
+            picture=picture_of(module),
+            labels=labels_of(module),
+            facts=facts,
+            kernels=self._kernel_table(module),
+            check=self._why_no_check(),
+            files=file_entries(files),
+        )
+
+    def _read(self) -> Module:
+        self.progress("read", 0, 1)
+        module = read_network(self.request, self.target)
+        self.progress("read", 1, 1)
+        return module
+
+    def _transform(self, module: Module, stages: tuple[Stage, ...]) -> Module:
+        passes = [item for stage in stages for item in self.passes(stage)]
+        return Pipeline(self.progress).run(module, passes)
+
+    def passes(self, stage: Stage) -> list[Pass]:
+        """What runs in `stage`: the built-in passes, then those of plug-ins, then the backend's own."""
+        everything = (*builtin_passes(), *plugin_passes(), *self.backend.passes(self.target))
+        return [item for item in everything if item.stage == stage]
+
+    def _kernel_table(self, module: Module) -> tuple[KernelEntry, ...]:
+        return tuple(
+            KernelEntry(
+                name=kernel.name,
+                block=kernel.block,
+                kind=kernel.kind,
+                macs=kernel.macs,
+                fallback=self.backend.why_not(kernel, self.target),
+            )
+            for kernel in kernels(module.graph)
+        )
+
+    def _check_file(self, module: Module) -> dict[str, bytes]:
+        """What the reference says to the network as it was read."""
+        if self._why_no_check():
+            return {}
+        self.progress("reference", 0, 1)
+        model = module.to_onnx()
+        inputs, outputs = _tensor_specs(input_specs(module)), _tensor_specs(output_specs(module))
+        packed = self_check.record_check(inputs, outputs, lambda arrays: run_reference(model, arrays))
+        self.progress("reference", 1, 1)
+        return {self_check.CHECK_FILE: packed}
+
+    def _why_no_check(self) -> str:
+        if not self.check:
+            return "switched off when it was compiled"
+        if self.target.zig or missing_flags(self.target):
+            return f"compiled on a machine that cannot run {self.target.name}"
+        return ""
+
+
+def _inspect(artifact: Artifact) -> None:
+    """Run the finished files, when this machine can, before they take their place."""
+    if artifact.manifest.check:
+        return
+    with Detector.open(artifact) as detector:
+        faults = self_check.check_faults(artifact.directory, artifact.manifest.inputs, detector.run)
+    if faults:
+        raise InternalError(
+            f"the compiled network does not do what its source says: {'; '.join(faults)}. "
+            "Compile again with MDC_VERIFY=2: it names the pass, or shows that the passes are right."
+        )
+
+
+def _write(out: Path | None, manifest: Manifest, files: dict[str, bytes]) -> Artifact:
+    if out is not None:
+        return write_artifact(out, manifest, files, _inspect)
+    folder = tempfile.mkdtemp(prefix="mdcompiler-")
+    try:
+        artifact = write_artifact(Path(folder) / "artifact", manifest, files, _inspect)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(artifact, shutil.rmtree, folder, ignore_errors=True)
+    return artifact
+
+
+def _target(target: str | Target) -> Target:
+    return target if isinstance(target, Target) else find_target(target)
+
+
+def _tensor_specs(rows: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec.model_validate(row) for row in rows)
+
+
+def _tool_versions() -> dict[str, str]:
+    return {name: found for name in _TOOLS if (found := _version(name))}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def stage_named(name: str) -> Stage:
+    """The stage called `name`. Raises UnsupportedError naming those there are."""
+    for stage in STAGES:
+        if stage == name:
+            return stage
+    raise UnsupportedError(f"stage {name!r} is unknown; there are {', '.join(STAGES)}. Choose one of them.")

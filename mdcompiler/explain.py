@@ -1,0 +1,95 @@
+"""Why things did not happen: places a pass left alone, kernels a backend has none of its own for."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mdcompiler.compile_pass import STAGES, ExplainingPass, Pass
+from mdcompiler.compiler import Job
+from mdcompiler.kernel import kernels
+from mdcompiler.passes import builtin_passes
+from mdcompiler.pipeline import Pipeline
+from mdcompiler.read_network import read_network
+from mdcompiler.registry import backends, plugin_passes
+from mdcompiler.target import shipped_targets
+
+
+@dataclass(frozen=True)
+class PassRow:
+    """A pass as `mdc passes` lists it. description: the first line of its docstring."""
+
+    name: str
+    stage: str
+    after: tuple[str, ...]
+    description: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "after": list(self.after)}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """by: pass or backend; where: node or kernel; reason: a sentence."""
+
+    by: str
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Kernels by kind, and every refusal."""
+
+    kinds: dict[str, int]
+    refusals: tuple[Reason, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: kinds, refusals."""
+        return {"kinds": self.kinds, "refusals": [asdict(row) for row in self.refusals]}
+
+    def summary(self) -> str:
+        """One line: how many kernels of each kind, how many refusals."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds.items())
+        return f"{sum(self.kinds.values())} kernels: {kinds}. {len(self.refusals)} refusals."
+
+
+def pass_table() -> list[PassRow]:
+    """Every pass by stage: built-in ones, those of plug-ins, those of backends for their shipped targets."""
+    everything = [*builtin_passes(), *plugin_passes(), *_backend_passes()]
+    unique = {item.name: item for item in everything}
+    return [_row(item) for stage in STAGES for item in unique.values() if item.stage == stage]
+
+
+def explain_job(job: Job) -> Explanation:
+    """Run every stage up to emit and collect the reasons."""
+    module = read_network(job.request, job.target)
+    pipeline, reasons = Pipeline(), []
+    for item in (item for stage in STAGES for item in job.passes(stage)):
+        pipeline.run(module, [item])
+        if isinstance(item, ExplainingPass):
+            reasons += [Reason(item.name, refusal.node, refusal.reason) for refusal in item.refusals(module)]
+    found = kernels(module.graph)
+    for kernel in found:
+        refused = job.backend.why_not(kernel, job.target)
+        if refused is not None:
+            reasons.append(Reason(job.backend.name, kernel.name, refused))
+    return Explanation(dict(Counter(kernel.kind for kernel in found).most_common()), tuple(reasons))
+
+
+def _backend_passes() -> list[Pass]:
+    known = backends()
+    return [
+        item
+        for target in shipped_targets().values()
+        if target.backend in known
+        for item in known[target.backend].passes(target)
+    ]
+
+
+def _row(item: Pass) -> PassRow:
+    description = (inspect.getdoc(type(item)) or "").partition("\n")[0]
+    return PassRow(item.name, item.stage, tuple(item.after), description)

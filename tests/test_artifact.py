@@ -1,0 +1,249 @@
+"""Artifacts: whole or not there at all, noticed when altered, the same bytes for the same inputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mdcompiler
+from mdcompiler import self_check
+from mdcompiler.artifact import MANIFEST, Artifact, file_entries, open_artifact, write_artifact
+from mdcompiler.errors import ArtifactError, InputError, InternalError, OutputError, TargetError
+from mdcompiler.manifest import MAX_MANIFEST_BYTES, Manifest, Source, TensorSpec, parse_manifest
+from mdcompiler.target import Target, find_target
+from mdcompiler.write_aside import write_file
+
+DIGEST = "0" * 64
+
+
+def manifest_for(files: dict[str, bytes], target: Target | None = None) -> Manifest:
+    tensor = TensorSpec(name="x", shape=(1, 2), dtype="float32")
+    return Manifest(
+        tools={},
+        source=Source(name="n", weights=DIGEST, model=DIGEST),
+        target=target or find_target("null"),
+        precision="fp32",
+        passes=(),
+        inputs=(tensor,),
+        outputs=(tensor,),
+        check="none in this test",
+        files=file_entries(files),
+    )
+
+
+def accept(artifact: Artifact) -> None:
+    """No inspection."""
+
+
+def write(directory: Path, files: dict[str, bytes], inspect: Callable[[Artifact], None] = accept) -> Artifact:
+    return write_artifact(directory, manifest_for(files), files, inspect)
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return write(tmp_path / "out", {"model.onnx": b"abc", "other": b""})
+
+
+def edit_manifest(artifact: Artifact, **changes: Any) -> None:
+    path = artifact.directory / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_it_comes_back_equal(artifact: Artifact) -> None:
+    assert open_artifact(artifact.directory) == artifact
+    assert artifact.file_bytes == sum(path.stat().st_size for path in artifact.directory.iterdir())
+
+
+@pytest.mark.parametrize("data", [b"abd", b"ab", b"abcd"])
+def test_an_altered_file(artifact: Artifact, data: bytes) -> None:
+    (artifact.directory / "model.onnx").write_bytes(data)
+    with pytest.raises(ArtifactError, match=r"model\.onnx (was altered|has \d bytes instead of 3)"):
+        open_artifact(artifact.directory)
+
+
+def test_a_missing_file_and_a_link(artifact: Artifact) -> None:
+    (artifact.directory / "other").unlink()
+    with pytest.raises(ArtifactError, match="other is missing"):
+        open_artifact(artifact.directory)
+    (artifact.directory / "other").symlink_to("/dev/null")
+    with pytest.raises(ArtifactError, match="other is a link"):
+        open_artifact(artifact.directory)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/b", "..", "", "a\\b", "a\0b"])
+def test_a_name_that_leaves_the_directory(artifact: Artifact, name: str) -> None:
+    edit_manifest(artifact, files=[{"name": name, "sha256": DIGEST, "bytes": 0}])
+    with pytest.raises(ArtifactError, match=r"files\.0\.name: .*plain name"):
+        open_artifact(artifact.directory)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe", b"{}", b'{"format": "other"}', b"[" * 100_000, b"1" * 10_000],
+    ids=["empty", "cut", "list", "null", "no text", "no fields", "other format", "deep", "long number"],
+)
+def test_a_malformed_manifest(artifact: Artifact, text: bytes) -> None:
+    (artifact.directory / MANIFEST).write_bytes(text)
+    with pytest.raises(ArtifactError, match="Compile the network again"):
+        open_artifact(artifact.directory)
+
+
+def test_a_manifest_of_another_version_or_with_unknown_fields(artifact: Artifact) -> None:
+    edit_manifest(artifact, version=2)
+    with pytest.raises(ArtifactError, match="version"):
+        open_artifact(artifact.directory)
+    edit_manifest(artifact, version=1, surprise=1)
+    with pytest.raises(ArtifactError, match="surprise"):
+        open_artifact(artifact.directory)
+
+
+def test_a_huge_manifest(artifact: Artifact) -> None:
+    (artifact.directory / MANIFEST).write_bytes(b" " * (MAX_MANIFEST_BYTES + 1))
+    with pytest.raises(ArtifactError, match="larger than"):
+        open_artifact(artifact.directory)
+
+
+def test_what_is_no_artifact(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="mdc compile"):
+        open_artifact(tmp_path)
+    with pytest.raises(ArtifactError, match="mdc compile"):
+        open_artifact(tmp_path / "none")
+
+
+def test_a_processor_that_lacks_a_flag(tmp_path: Path) -> None:
+    target = find_target("null").model_copy(update={"cpu_flags": ("hyperdrive",)})
+    written = write_artifact(tmp_path / "out", manifest_for({}, target), {}, accept)
+    with pytest.raises(TargetError, match="needs hyperdrive"):
+        written.load()
+
+
+def test_an_artifact_is_replaced_as_a_whole(artifact: Artifact) -> None:
+    write(artifact.directory, {"new": b"1"})
+    assert sorted(path.name for path in artifact.directory.iterdir()) == [MANIFEST, "new"]
+    assert [path.name for path in artifact.directory.parent.iterdir()] == ["out"]
+
+
+def test_a_foreign_directory_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="no artifact"):
+        write(tmp_path / "out", {})
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_empty_directory_is_used(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert write(tmp_path / "out", {"a": b"1"}).directory == tmp_path / "out"
+    assert open_artifact(tmp_path / "out").manifest.files[0].name == "a"
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), InternalError("wrong numbers"), OSError(28, "disk full")])
+@pytest.mark.parametrize("existing", [False, True])
+def test_nothing_half_written_stays(tmp_path: Path, fault: BaseException, existing: bool) -> None:
+    out = tmp_path / "deep" / "er" / "out"
+    if existing:
+        write(out, {"old": b"1"})
+
+    def interrupt(artifact: Artifact) -> None:
+        assert (artifact.directory / "new").exists()
+        raise fault
+
+    with pytest.raises((KeyboardInterrupt, InternalError, OutputError)):
+        write(out, {"new": b"2"}, interrupt)
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    kept = ["deep", "deep/er", "deep/er/out", "deep/er/out/manifest.json", "deep/er/out/old"]
+    assert left == (kept if existing else [])
+
+
+def test_a_file_where_a_directory_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(OutputError, match=r"file"):
+            write(place, {})
+    with pytest.raises(OutputError, match="writing"):
+        write_file(tmp_path / "file" / "a.onnx", b"")
+    with pytest.raises(OutputError, match="is a directory"):
+        write_file(tmp_path, b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_manifests_text_is_stable() -> None:
+    manifest = manifest_for({"b": b"1", "a": b"2"})
+    assert parse_manifest(manifest.to_json(), "x") == manifest
+    assert [entry.name for entry in manifest.files] == ["a", "b"]
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    out = tmp_path_factory.mktemp("compiled") / "out"
+    return mdcompiler.compile("mobiledet-cpu", "null", out, size=64, width=0.25)
+
+
+def test_the_same_inputs_give_the_same_bytes(compiled: Artifact, tmp_path: Path) -> None:
+    again = mdcompiler.compile("mobiledet-cpu", "null", tmp_path / "again", size=64, width=0.25)
+    for path in compiled.directory.iterdir():
+        assert (again.directory / path.name).read_bytes() == path.read_bytes(), path.name
+    other = mdcompiler.compile("mobiledet-cpu", "null", size=64, width=0.25, seed=1)
+    assert other.manifest.source.weights != compiled.manifest.source.weights
+    assert other.manifest.source.spec == compiled.manifest.source.spec
+
+
+def test_the_manifest_says_what_was_compiled(compiled: Artifact) -> None:
+    manifest = compiled.manifest
+    assert manifest.source.name == "mobiledet-cpu"
+    assert manifest.picture is not None
+    assert (manifest.picture.height, manifest.picture.width) == (64, 64)
+    assert [item.name for item in manifest.outputs] == ["boxes", "classes", "scores", "count"]
+    assert "fold-batchnorm" in manifest.passes
+    assert sum(kernel.macs for kernel in manifest.kernels) > 1_000_000
+    assert {"C4/b2.ibn", "head/l0"} <= {kernel.block for kernel in manifest.kernels}
+    assert manifest.facts["arena_bytes"] == 0
+
+
+def test_detect_takes_a_path_an_array_and_an_image(compiled: Artifact, tmp_path: Path) -> None:
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / "a.png")
+    with mdcompiler.load(compiled.directory) as detector:
+        found = detector.detect(pixels)
+        assert found
+        assert found == detector.detect(image) == detector.detect(tmp_path / "a.png")
+        assert found == sorted(found, key=lambda item: -item.score)
+        with pytest.raises(InputError, match="'image' is missing"):
+            detector.run({})
+
+
+def test_a_temporary_artifact_lives_as_long_as_its_owner() -> None:
+    artifact = mdcompiler.compile("mobiledet-cpu", "null", size=64, width=0.25, raw=True)
+    directory = artifact.directory
+    outputs = artifact.load().run(self_check.seeded_inputs(artifact.manifest.inputs))
+    assert set(outputs) == {"box_encodings", "class_scores"}
+    del artifact
+    assert not directory.exists()
+
+
+def test_the_check_notices_other_numbers(compiled: Artifact) -> None:
+    inputs = compiled.manifest.inputs
+    with compiled.load() as detector:
+        assert self_check.check_faults(compiled.directory, inputs, detector.run) == []
+
+        def shifted(arrays: dict[str, Any]) -> dict[str, Any]:
+            return {name: array + np.float32(0.01) for name, array in detector.run(arrays).items()}
+
+        assert self_check.check_faults(compiled.directory, inputs, shifted)
+
+
+@pytest.mark.parametrize(("change", "same"), [(0.0, True), (2e-5, True), (0.2, False)])
+def test_detections_may_swap_only_when_their_scores_are_equal(change: float, same: bool) -> None:
+    boxes = np.array([[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1], [0, 0, 1, 1]]], np.float32)
+    classes, scores = np.array([[1, 2, 3]], np.float32), np.array([[0.5 + change, 0.5, 0.1]], np.float32)
+    want = {"boxes": boxes, "classes": classes, "scores": scores, "count": np.array([3], np.float32)}
+    got = {**want, "boxes": boxes[:, [1, 0, 2]], "classes": classes[:, [1, 0, 2]]}
+    assert (self_check.differences(got, want) == []) is same
