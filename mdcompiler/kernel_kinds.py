@@ -16,6 +16,8 @@ KINDS: dict[str, str] = {
     "concat": "a concatenation",
     "view": "the same values in the same order under another shape",
     "postprocess": "an operator of the domain `mdc` that turns raw outputs into detections",
+    "quantize": "float numbers to integers, where a float kernel meets an integer one",
+    "dequantize": "integers to float numbers, where an integer kernel meets a float one",
     "generic": "everything else",
 }
 

@@ -30,7 +30,7 @@ def attach_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     if all(entry.domain != DOMAIN for entry in model.opset_import):
         model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     names = {node.op_type for node in used}
-    model.functions.extend(body for body in _bodies() if body.name in names)
+    model.functions.extend(body for body in _bodies(_opset_of(model)) if body.name in names)
     return model
 
 
@@ -39,8 +39,8 @@ def operator_names() -> frozenset[str]:
     return frozenset(body.name for body in _bodies())
 
 
-def _bodies() -> list[onnx.FunctionProto]:
-    return [*postprocess_functions(DOMAIN, OPSET), _change_layout()]
+def _bodies(opset: int = OPSET) -> list[onnx.FunctionProto]:
+    return [*postprocess_functions(DOMAIN, OPSET), _change_layout(opset)]
 
 
 def detach_functions(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -53,13 +53,18 @@ def detach_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     return plain
 
 
-def _change_layout() -> onnx.FunctionProto:
+def _opset_of(model: onnx.ModelProto) -> int:
+    """The ONNX opset of `model`: a function must import the same one."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
+
+
+def _change_layout(opset: int) -> onnx.FunctionProto:
     return helper.make_function(
         DOMAIN,
         "ChangeLayout",
         ["x"],
         ["y"],
         [helper.make_node("Identity", ["x"], ["y"])],
-        [helper.make_opsetid("", OPSET)],
+        [helper.make_opsetid("", opset)],
         attributes=["from", "to"],
     )

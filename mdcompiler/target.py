@@ -25,6 +25,7 @@ class Target(BaseModel):
     vector_bytes: width of one register; vector_registers: how many the ISA has.
     l1_bytes, l2_bytes: data caches of one core. alignment_bytes: of every buffer.
     cpu_flags: flags of /proc/cpuinfo that the binary needs. dtypes: numeric types it computes in.
+    scheme: name of the quantization scheme (`mdcompiler.quantization.scheme`), "" where there are no integers.
     zig: target triple for the ziglang linker, when it is not this machine.
     """
 
@@ -41,6 +42,7 @@ class Target(BaseModel):
     alignment_bytes: int = Field(default=64, ge=1, le=4096)
     cpu_flags: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ("float32",)
+    scheme: str = ""
     zig: str = ""
 
     @property

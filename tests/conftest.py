@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,5 +29,16 @@ def shared_data() -> Path:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's MDC_ variables change no test."""
     for name in os.environ:
-        if name.startswith("MDC_") and name not in ("MDC_SHARED_DATA", "MDC_CC"):
+        if name.startswith("MDC_") and name not in ("MDC_SHARED_DATA", "MDC_CC", "MDC_CACHE"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiled kernels are shared by all tests of one run and by nothing else, unless MDC_CACHE says where."""
+    if "MDC_CACHE" in os.environ:
+        yield
+        return
+    os.environ["MDC_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    del os.environ["MDC_CACHE"]

@@ -53,13 +53,12 @@ def test_writing_leaves_the_graph_as_it_is() -> None:
 
 def test_neighbours() -> None:
     graph = chain().graph
-    a, b, c = list(graph.nodes)
-    before, after, last = producer(b.inputs[0]), only_consumer(graph, a.outputs[0]), only_consumer(graph, c.outputs[0])
-    assert before is a
-    assert producer(a.inputs[0]) is None
-    assert [node.name for node in consumers(a.outputs[0])] == ["b"]
-    assert after is b
-    assert last is None
+    nodes = {node.name: node for node in graph.nodes}
+    neighbours = [producer(nodes["b"].inputs[0]), only_consumer(graph, nodes["a"].outputs[0])]
+    assert [node.name for node in neighbours if node is not None] == ["a", "b"]
+    assert [node.name for node in consumers(nodes["a"].outputs[0])] == ["b"]
+    assert producer(nodes["a"].inputs[0]) is None  # an input of the network
+    assert only_consumer(graph, nodes["c"].outputs[0]) is None  # an output of the network
 
 
 def test_replacing_an_output_keeps_its_name() -> None:

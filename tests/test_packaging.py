@@ -114,32 +114,8 @@ def test_command_is_installed() -> None:
 
 
 def test_ffi_is_held_below_the_crash() -> None:
-    """apache-tvm-ffi 0.1.15 kills the process; see `test_tensorize_survives`."""
+    """apache-tvm-ffi 0.1.15 kills the process; see tests/test_packaging_tvm.py."""
     (pin,) = [r for r in map(Requirement, requires("mdcompiler") or []) if r.name == "apache-tvm-ffi"]
     assert pin.specifier.contains("0.1.14.post1")
     assert not pin.specifier.contains("0.1.15.post2")
     assert pin.specifier.contains(version("apache-tvm-ffi"))
-
-
-_TENSORIZE = """
-from tvm import s_tir, te
-from tvm.s_tir.tensor_intrin.x86 import VNNI_DOT_16x4_INTRIN
-
-a = te.placeholder((4,), "uint8", name="a")
-b = te.placeholder((16, 4), "int8", name="b")
-k = te.reduce_axis((0, 4), name="k")
-c = te.compute((16,), lambda i: te.sum(a[k].astype("int32") * b[i, k].astype("int32"), k), name="c")
-schedule = s_tir.Schedule(te.create_prim_func([a, b, c]))
-block = schedule.get_sblock("c")
-schedule.decompose_reduction(block, schedule.get_loops(block)[0])
-outer = schedule.get_loops(schedule.get_sblock("c_update"))[0]
-schedule.tensorize(outer, VNNI_DOT_16x4_INTRIN)
-print("vpdpbusd" in schedule.mod.script())
-"""
-
-
-def test_tensorize_survives() -> None:
-    """In a process of its own: with a later apache-tvm-ffi it ends by a segmentation fault."""
-    child = subprocess.run([sys.executable, "-c", _TENSORIZE], capture_output=True, text=True)
-    assert child.returncode == 0, child.stderr
-    assert child.stdout.strip() == "True"

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mdcompiler.backends.clib.compile_worker import read_message, write_message
+from mdcompiler.backends.clib.object_cache import ObjectCache, object_key
 from mdcompiler.backends.clib.program import FunctionSource
 from mdcompiler.errors import InternalError
 from mdcompiler.progress import Progress
@@ -30,9 +31,13 @@ def build_objects(
 ) -> list[bytes]:
     """One object file for each function, in the order of `functions`.
 
-    workers: how many processes compile at once. Raises InternalError naming the function that fails.
+    workers: how many processes compile at once. What was compiled before comes from the cache.
+    Raises InternalError naming the function that fails.
     """
-    build = _Build(dict(functions), dict(llvm), progress)
+    cache = ObjectCache.default()
+    keys = {symbol: object_key(source, llvm) for symbol, source in functions.items()}
+    found = {symbol: code for symbol, key in keys.items() if (code := cache.get(key)) is not None}
+    build = _Build(dict(functions), dict(llvm), progress, objects=dict(found))
     threads = [threading.Thread(target=build.work) for _ in range(max(1, min(workers, len(functions))))]
     for thread in threads:
         thread.start()
@@ -40,6 +45,9 @@ def build_objects(
         thread.join()
     if build.failures:
         raise InternalError(build.failures[0])
+    for symbol in functions.keys() - found.keys():
+        cache.put(keys[symbol], build.objects[symbol])
+    cache.prune()
     return [build.objects[symbol] for symbol in functions]
 
 
@@ -56,7 +64,7 @@ class _Build:
     waiting: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
 
     def __post_init__(self) -> None:
-        for symbol in self.functions:
+        for symbol in (symbol for symbol in self.functions if symbol not in self.objects):
             self.waiting.put(symbol)
 
     def work(self) -> None:

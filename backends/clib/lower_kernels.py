@@ -138,7 +138,7 @@ class _Lowering:
 
     def _preprocess(self, kernel: Kernel, item: read.ReadConvolution) -> str:
         """The picture as floats, [H][W][C]."""
-        size = item.work.height * item.work.width * item.work.in_channels
+        size = item.work.geometry.pixels * item.work.in_channels
         floats = self._scratch(kernel, "image", size)
         arguments = (size, item.scale, item.offset, self.lanes)
         self._channelwise(kernel, "preprocess", arguments, (item.source,), floats, channelwise.flat_tasks(size))

@@ -105,7 +105,7 @@ def write_add(name: str, size: int, lanes: int, activation: Curve) -> tirx.PrimF
         total = left.vector(index, width) + right.vector(index, width)
         target.store(index, width, activation.apply(total, width))
 
-    _over_elements(f, size, lanes, add)
+    over_elements(f, size, lanes, add)
     return f.finish()
 
 
@@ -117,7 +117,7 @@ def write_activation(name: str, size: int, lanes: int, activation: Curve) -> tir
     def apply(index: Expr, width: int) -> None:
         target.store(index, width, activation.apply(source.vector(index, width), width))
 
-    _over_elements(f, size, lanes, apply)
+    over_elements(f, size, lanes, apply)
     return f.finish()
 
 
@@ -126,7 +126,7 @@ def flat_tasks(size: int) -> int:
     return -(-size // FLAT_CHUNK)
 
 
-def _over_elements(f: Function, size: int, lanes: int, body: Callable[[Expr, int], None]) -> None:
+def over_elements(f: Function, size: int, lanes: int, body: Callable[[Expr, int], None]) -> None:
     """Call `body(index, width)` for all elements: whole vectors, then what is left one by one."""
     vectors, rest = divmod(size, lanes)
     per_task = FLAT_CHUNK // lanes
@@ -151,7 +151,7 @@ def write_preprocess(name: str, size: int, scale: float, offset: float, lanes: i
         value = image.vector(index, width).astype(dtype)
         target.store(index, width, value * splat(scale, width) + splat(offset, width))
 
-    _over_elements(f, size, lanes, convert)
+    over_elements(f, size, lanes, convert)
     return f.finish()
 
 

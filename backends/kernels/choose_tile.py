@@ -27,18 +27,19 @@ _WINDOW_PIXELS = 10
 
 def choose_convolution_tile(work: Convolution, target: Target) -> Tile:
     """The tile with the least estimated time."""
-    row = work.out_width * work.out_height if work.is_pointwise else work.out_width
+    geometry = work.geometry
+    row = geometry.out_pixels if geometry.is_pointwise else geometry.out[1]
     candidates = _candidates(work.out_blocks, row, target.vector_registers)
     pixels, groups = min(candidates, key=lambda shape: _cost(work.out_blocks, row, *shape))
-    weights_bytes = math.prod(work.kernel) * work.in_channels * work.out_blocks * work.lanes * ELEMENT_BYTES
+    weights_bytes = geometry.taps * work.in_channels * work.out_blocks * work.lanes * ELEMENT_BYTES
     return Tile(pixels, groups, rows_outer=weights_bytes <= target.l1_bytes)
 
 
 def choose_window_pixels(work: Window, target: Target) -> int:
     """Pixels of a depthwise tile: as even a split of the row as the registers allow."""
     limit = min(_WINDOW_PIXELS, target.vector_registers // 2)
-    tiles = math.ceil(work.out_width / limit)
-    return math.ceil(work.out_width / tiles)
+    tiles = math.ceil(work.geometry.out[1] / limit)
+    return math.ceil(work.geometry.out[1] / tiles)
 
 
 def _candidates(blocks: int, row: int, registers: int) -> Iterator[tuple[int, int]]:

@@ -17,6 +17,7 @@ from mdcompiler.activation import Activation, activation_after, single_activatio
 from mdcompiler.backends.kernels.activation import Curve
 from mdcompiler.backends.kernels.convolution import Convolution, Layout
 from mdcompiler.backends.kernels.depthwise import Window
+from mdcompiler.backends.kernels.geometry import Geometry
 from mdcompiler.constants import constant, optional_input, scalar
 from mdcompiler.epilogue import Residual, epilogue
 from mdcompiler.kernel import Kernel
@@ -70,10 +71,10 @@ def read_convolution(kernel: Kernel, lanes: int) -> ReadConvolution:
     node = _convolution_node(kernel)
     weight, bias = _weights(node)
     curve, residual, place = _epilogue(kernel)
-    geometry = _Geometry(node)
     scale, offset = _preprocessing(kernel) if kernel.kind == "stem" else (1.0, 0.0)
     source: Layout = "interleaved" if kernel.kind == "stem" else "blocked"
     work = Convolution(
+        read_geometry(node),
         in_channels=weight.shape[1],
         out_channels=weight.shape[0],
         lanes=lanes,
@@ -81,8 +82,6 @@ def read_convolution(kernel: Kernel, lanes: int) -> ReadConvolution:
         residual=place,
         source=source,
         target="interleaved" if kernel.kind == "head" else "blocked",
-        dilation=geometry.dilation,
-        **geometry.sizes(),
     )
     return ReadConvolution(work, weight, bias, kernel.inputs[0].name, residual, kernel.outputs[0].name, scale, offset)
 
@@ -92,12 +91,12 @@ def read_depthwise(kernel: Kernel, lanes: int) -> ReadWindow:
     node = _convolution_node(kernel)
     weight, bias = _weights(node)
     curve, residual, _ = _epilogue(kernel)
-    geometry = _Geometry(node)
+    geometry = read_geometry(node)
     if residual:
         raise NoTemplate("a depthwise kernel cannot add a residual.")
     if geometry.dilation != (1, 1):
         raise NoTemplate(f"a depthwise kernel of dilation {geometry.dilation}; only 1 has a template.")
-    work = Window(channels=weight.shape[0], lanes=lanes, activation=curve, **geometry.sizes())
+    work = Window(geometry, weight.shape[0], lanes, curve)
     return ReadWindow(work, weight, bias, kernel.inputs[0].name, kernel.outputs[0].name)
 
 
@@ -107,10 +106,10 @@ def read_max_pool(kernel: Kernel, lanes: int) -> ReadWindow:
     _require_images(node)
     if len(node.outputs) > 1 or node.attrs.get("storage_order", 0):
         raise NoTemplate("a MaxPool that also returns indices.")
-    geometry = _Geometry(node)
+    geometry = read_geometry(node)
     if geometry.dilation != (1, 1):
         raise NoTemplate(f"a MaxPool of dilation {geometry.dilation}; only 1 has a template.")
-    work = Window(channels=int(node.inputs[0].shape[1]), lanes=lanes, operation="max", **geometry.sizes())
+    work = Window(geometry, int(node.inputs[0].shape[1]), lanes, operation="max")
     none = np.zeros(0, np.float32)
     return ReadWindow(work, none, none, node.inputs[0].name, node.outputs[0].name)
 
@@ -174,32 +173,21 @@ def curve_of(activation: Activation) -> Curve:
     return Curve(activation.kind)
 
 
-class _Geometry:
+def read_geometry(node: gs.Node) -> Geometry:
     """Kernel, stride, padding and sizes of a Conv or MaxPool node."""
-
-    def __init__(self, node: gs.Node) -> None:
-        if node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", ""):
-            raise NoTemplate(f"auto_pad={node.attrs['auto_pad']}; explicit pads are needed.")
-        shape = node.attrs.get("kernel_shape") or node.inputs[1].shape[2:]
-        pads = node.attrs.get("pads", [0, 0, 0, 0])
-        self.kernel = (int(shape[0]), int(shape[1]))
-        self.stride = _pair(node, "strides")
-        self.dilation = _pair(node, "dilations")
-        self.pad = (int(pads[0]), int(pads[1]))
-        self.input = [int(extent) for extent in node.inputs[0].shape]
-        self.output = [int(extent) for extent in node.outputs[0].shape]
-
-    def sizes(self) -> dict[str, Any]:
-        """The fields that Convolution and Window share."""
-        return {
-            "height": self.input[2],
-            "width": self.input[3],
-            "kernel": self.kernel,
-            "stride": self.stride,
-            "pad": self.pad,
-            "out_height": self.output[2],
-            "out_width": self.output[3],
-        }
+    if node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", ""):
+        raise NoTemplate(f"auto_pad={node.attrs['auto_pad']}; explicit pads are needed.")
+    shape = node.attrs.get("kernel_shape") or node.inputs[1].shape[2:]
+    pads = node.attrs.get("pads", [0, 0, 0, 0])
+    (_, _, height, width), (_, _, out_height, out_width) = node.inputs[0].shape, node.outputs[0].shape
+    return Geometry(
+        size=(int(height), int(width)),
+        kernel=(int(shape[0]), int(shape[1])),
+        stride=_pair(node, "strides"),
+        pad=(int(pads[0]), int(pads[1])),
+        out=(int(out_height), int(out_width)),
+        dilation=_pair(node, "dilations"),
+    )
 
 
 def _pair(node: gs.Node, attribute: str) -> tuple[int, int]:

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mdcompiler.backends.kernels import channelwise
+from mdcompiler.backends.kernels import integer_elementwise as elementwise
 from mdcompiler.backends.kernels.convolution import Convolution, Tile, write_convolution
 from mdcompiler.backends.kernels.depthwise import Window, write_window
+from mdcompiler.backends.kernels.integer_convolution import IntegerConvolution, write_integer_convolution
+from mdcompiler.backends.kernels.integer_depthwise import IntegerWindow, write_integer_window
 
 _CHANNELWISE: dict[str, Callable[..., Any]] = {
     "mean": channelwise.write_mean,
@@ -24,6 +27,14 @@ _CHANNELWISE: dict[str, Callable[..., Any]] = {
     "preprocess": channelwise.write_preprocess,
     "pack": channelwise.write_pack,
     "unpack": channelwise.write_unpack,
+    "table": elementwise.write_table,
+    "add_int8": elementwise.write_integer_add,
+    "mean_int8": elementwise.write_integer_mean,
+    "gate_int8": elementwise.write_integer_gate,
+    "quantize": elementwise.write_quantize,
+    "dequantize": elementwise.write_dequantize,
+    "pack_int8": elementwise.write_integer_pack,
+    "unpack_int8": elementwise.write_integer_unpack,
 }
 
 
@@ -36,7 +47,7 @@ class ConvolutionSource:
 
     @property
     def symbol(self) -> str:
-        return _symbol("pointwise" if self.work.is_pointwise else "conv", self)
+        return _symbol("pointwise" if self.work.geometry.is_pointwise else "conv", self)
 
     def write(self) -> Any:
         return write_convolution(self.symbol, self.work, self.tile)
@@ -58,8 +69,38 @@ class WindowSource:
 
 
 @dataclass(frozen=True)
+class IntegerConvolutionSource:
+    """A k x k or pointwise convolution of bytes under one register tile."""
+
+    work: IntegerConvolution
+    tile: Tile
+
+    @property
+    def symbol(self) -> str:
+        return _symbol("pointwise_int8" if self.work.geometry.is_pointwise else "conv_int8", self)
+
+    def write(self) -> Any:
+        return write_integer_convolution(self.symbol, self.work, self.tile)
+
+
+@dataclass(frozen=True)
+class IntegerWindowSource:
+    """A depthwise convolution of bytes, `pixels` outputs in a register tile."""
+
+    work: IntegerWindow
+    pixels: int
+
+    @property
+    def symbol(self) -> str:
+        return _symbol("depthwise_int8", self)
+
+    def write(self) -> Any:
+        return write_integer_window(self.symbol, self.work, self.pixels)
+
+
+@dataclass(frozen=True)
 class ChannelwiseSource:
-    """One of the simple kernels of `channelwise`, by name and arguments."""
+    """One of the simple kernels of `channelwise` and `integer_elementwise`, by name and arguments."""
 
     template: str
     arguments: tuple[Any, ...]

@@ -25,12 +25,12 @@ from examples.shapes.checkpoint import load_checkpoint, save_checkpoint
 from examples.shapes.losses import PRIOR_BIAS, detection_loss
 from examples.shapes.network import TorchDetector, channels_last
 from examples.shapes.scenes import TRAIN, draw_scene
+from examples.shapes.shipped import spec_source
 from examples.shapes.targets import match
 from mdcompiler.spec import Spec, build_network, load_spec
 from mdcompiler.spec.anchors import make_anchors
 from mdcompiler.weights import save_weights
 
-HERE = Path(__file__).parent
 SAVE_EVERY_S, REPORT_EVERY_S = 120.0, 20.0
 WARM_UP_STEPS = 150
 EMA_DECAY = 0.998
@@ -203,7 +203,7 @@ def train(options: Options) -> None:
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    training = Training(options, load_spec(_spec_source(options.spec)), device)
+    training = Training(options, load_spec(spec_source(options.spec)), device)
     training.resume()
     batches = ShapeBatches(training.spec, options.batch, training.step)
     loader = DataLoader(batches, batch_size=None, num_workers=options.workers, pin_memory=device.type == "cuda")
@@ -253,12 +253,6 @@ class _Report:
             flush=True,
         )
         self.begin(now)
-
-
-def _spec_source(name: str) -> str:
-    """A spec of this folder by its name, or any other by name or path."""
-    here = HERE / f"{name}.yaml"
-    return str(here) if here.exists() else name
 
 
 def main() -> None:

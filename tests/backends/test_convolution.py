@@ -17,6 +17,7 @@ from mdcompiler.backends.kernels.choose_tile import choose_convolution_tile, cho
 from mdcompiler.backends.kernels.convolution import Convolution, Tile, tasks
 from mdcompiler.backends.kernels.depthwise import Window
 from mdcompiler.backends.kernels.depthwise import tasks as window_tasks
+from mdcompiler.backends.kernels.geometry import Geometry
 from mdcompiler.backends.kernels.pack_weights import blocked_channels, pack_bias, pack_convolution
 from mdcompiler.backends.kernels.sources import ConvolutionSource, WindowSource
 from mdcompiler.target import find_target
@@ -33,36 +34,24 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     return max((out - 1) * stride + kernel - size, 0) // 2, out
 
 
-def convolution(inputs: int, outputs: int, size: tuple[int, int], kernel: int, stride: int, **more: Any) -> Convolution:
-    (top, out_height), (left, out_width) = (same_padding(extent, kernel, stride) for extent in size)
-    fields: dict[str, Any] = {
-        "in_channels": inputs,
-        "out_channels": outputs,
-        "height": size[0],
-        "width": size[1],
-        "kernel": (kernel, kernel),
-        "stride": (stride, stride),
-        "pad": (top, left),
-        "out_height": out_height,
-        "out_width": out_width,
-        "lanes": find_target("cpu").lanes,
-    }
-    return Convolution(**{**fields, **more})
+def same(size: tuple[int, int], kernel: int, stride: int, **more: Any) -> Geometry:
+    (top, height), (left, width) = (same_padding(extent, kernel, stride) for extent in size)
+    fields: dict[str, Any] = {"pad": (top, left), "out": (height, width)}
+    return Geometry(size, (kernel, kernel), (stride, stride), **{**fields, **more})
 
 
-def direct(work: Any, source: Array, weight: Array, bias: Array) -> Array:
+def convolution(inputs: int, outputs: int, geometry: Geometry, **more: Any) -> Convolution:
+    return Convolution(geometry, inputs, outputs, find_target("cpu").lanes, **more)
+
+
+def direct(geometry: Geometry, source: Array, weight: Array, bias: Array) -> Array:
     """Convolution by definition: [C,H,W], [O,C,kh,kw] (depthwise: [C,1,kh,kw]), in float64."""
-    out = np.zeros((len(weight), work.out_height, work.out_width)) + bias[:, None, None]
-    dilation = getattr(work, "dilation", (1, 1))
-    for y in range(work.out_height):
-        for x in range(work.out_width):
-            for i in range(work.kernel[0]):
-                for j in range(work.kernel[1]):
-                    row = y * work.stride[0] + i * dilation[0] - work.pad[0]
-                    column = x * work.stride[1] + j * dilation[1] - work.pad[1]
-                    if 0 <= row < work.height and 0 <= column < work.width:
-                        taps, pixel = weight[:, :, i, j], source[:, row, column]
-                        out[:, y, x] += taps[:, 0] * pixel if taps.shape[1] == 1 != len(pixel) else taps @ pixel
+    out = np.zeros((len(weight), *geometry.out)) + bias[:, None, None]
+    for y, x, i, j in np.ndindex(*geometry.out, *geometry.kernel):
+        row, column = geometry.source(0, y, i), geometry.source(1, x, j)
+        if 0 <= row < geometry.size[0] and 0 <= column < geometry.size[1]:
+            taps, pixel = weight[:, :, i, j], source[:, row, column]
+            out[:, y, x] += taps[:, 0] * pixel if taps.shape[1] == 1 != len(pixel) else taps @ pixel
     return out
 
 
@@ -85,12 +74,12 @@ def check(folder: Path, work: Convolution, tile: Tile | None = None) -> None:
     target = find_target("cpu")
     tile = tile or choose_convolution_tile(work, target)
     random = np.random.default_rng(0)
-    source = random.uniform(-1, 1, (work.in_channels, work.height, work.width)).astype(np.float32)
-    shape = (work.out_channels, work.in_channels, *work.kernel)
+    source = random.uniform(-1, 1, (work.in_channels, *work.geometry.size)).astype(np.float32)
+    shape = (work.out_channels, work.in_channels, *work.geometry.kernel)
     weight = random.normal(0, 0.2, shape).astype(np.float32)
     bias = random.normal(0, 1, work.out_channels).astype(np.float32)
-    extra = random.uniform(-1, 1, (work.out_channels, work.out_height, work.out_width)).astype(np.float32)
-    expected = direct(work, source, weight, bias)
+    extra = random.uniform(-1, 1, (work.out_channels, *work.geometry.out)).astype(np.float32)
+    expected = direct(work.geometry, source, weight, bias)
     expected = expected + extra if work.residual == "before" else expected
     expected = activated(work.activation, expected)
     expected = expected + extra if work.residual == "after" else expected
@@ -98,7 +87,7 @@ def check(folder: Path, work: Convolution, tile: Tile | None = None) -> None:
     given_source = block(source, work.lanes) if work.source == "blocked" else aligned(source.transpose(1, 2, 0))
     got = block(np.full_like(extra, np.nan), work.lanes)
     if work.target == "interleaved":
-        got = aligned(np.full((work.out_height, work.out_width, work.out_channels), np.nan, np.float32))
+        got = aligned(np.full((*work.geometry.out, work.out_channels), np.nan, np.float32))
     arrays = [
         given_source,
         aligned(pack_convolution(weight, work.lanes, tile.groups, work.channel_block)),
@@ -115,20 +104,20 @@ def check(folder: Path, work: Convolution, tile: Tile | None = None) -> None:
 
 
 CASES = {
-    "regular 3x3": convolution(20, 24, (9, 11), 3, 1, activation=RELU6),
-    "stride 2, even size": convolution(16, 32, (10, 12), 3, 2),
-    "5x5 stride 2, odd size": convolution(8, 16, (9, 7), 5, 2, activation=Curve("hard_swish")),
-    "picture smaller than the kernel": convolution(16, 16, (2, 1), 5, 1),
-    "pointwise, rest of pixels and channels": convolution(40, 72, (5, 7), 1, 1, activation=Curve("swish")),
-    "pointwise stride 2": convolution(16, 16, (7, 7), 1, 2),
-    "single pixel": convolution(48, 96, (1, 1), 1, 1, activation=Curve("sigmoid")),
-    "residual then relu": convolution(16, 16, (6, 5), 3, 1, residual="before", activation=RELU6),
-    "relu then residual": convolution(16, 40, (6, 5), 1, 1, residual="after", activation=RELU6),
-    "picture in, bytes already floats": convolution(3, 16, (15, 17), 3, 2, source="interleaved"),
-    "head, channels that fill no vector": convolution(24, 21, (3, 3), 1, 1, target="interleaved"),
-    "head of a few channels": convolution(24, 6, (2, 5), 1, 1, target="interleaved", activation=Curve("sigmoid")),
-    "dilated": convolution(16, 16, (9, 9), 3, 1, dilation=(2, 2), pad=(2, 2)),
-    "hard sigmoid": convolution(16, 16, (4, 4), 1, 1, activation=Curve("hard_sigmoid", slope=0.2, offset=0.5)),
+    "regular 3x3": convolution(20, 24, same((9, 11), 3, 1), activation=RELU6),
+    "stride 2, even size": convolution(16, 32, same((10, 12), 3, 2)),
+    "5x5 stride 2, odd size": convolution(8, 16, same((9, 7), 5, 2), activation=Curve("hard_swish")),
+    "picture smaller than the kernel": convolution(16, 16, same((2, 1), 5, 1)),
+    "pointwise, rest of pixels and channels": convolution(40, 72, same((5, 7), 1, 1), activation=Curve("swish")),
+    "pointwise stride 2": convolution(16, 16, same((7, 7), 1, 2)),
+    "single pixel": convolution(48, 96, same((1, 1), 1, 1), activation=Curve("sigmoid")),
+    "residual then relu": convolution(16, 16, same((6, 5), 3, 1), residual="before", activation=RELU6),
+    "relu then residual": convolution(16, 40, same((6, 5), 1, 1), residual="after", activation=RELU6),
+    "picture in, bytes already floats": convolution(3, 16, same((15, 17), 3, 2), source="interleaved"),
+    "head, channels that fill no vector": convolution(24, 21, same((3, 3), 1, 1), target="interleaved"),
+    "head of a few channels": convolution(24, 6, same((2, 5), 1, 1), target="interleaved", activation=Curve("sigmoid")),
+    "dilated": convolution(16, 16, same((9, 9), 3, 1, dilation=(2, 2), pad=(2, 2))),
+    "hard sigmoid": convolution(16, 16, same((4, 4), 1, 1), activation=Curve("hard_sigmoid", slope=0.2, offset=0.5)),
 }
 
 
@@ -139,7 +128,7 @@ def test_convolution_equals_the_sum_over_taps(name: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("rows_outer", [False, True])
 def test_every_order_of_tasks_gives_the_same(rows_outer: bool, tmp_path: Path) -> None:
-    check(tmp_path, convolution(20, 64, (6, 13), 3, 1), Tile(5, 2, rows_outer))
+    check(tmp_path, convolution(20, 64, same((6, 13), 3, 1)), Tile(5, 2, rows_outer))
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -156,13 +145,11 @@ def test_any_geometry(
     kernel: int,
     stride: int,
 ) -> None:
-    check(tmp_path_factory.mktemp("any"), convolution(*channels, size, kernel, stride))
+    check(tmp_path_factory.mktemp("any"), convolution(*channels, same(size, kernel, stride)))
 
 
 def window(channels: int, size: tuple[int, int], kernel: int, stride: int, **more: Any) -> Window:
-    like = convolution(channels, channels, size, kernel, stride)
-    work = Window(channels, *size, like.kernel, like.stride, like.pad, like.out_height, like.out_width, like.lanes)
-    return replace(work, **more)
+    return Window(same(size, kernel, stride), channels, find_target("cpu").lanes, **more)
 
 
 WINDOWS = {
@@ -178,29 +165,29 @@ WINDOWS = {
 def test_depthwise_and_pooling(name: str, tmp_path: Path) -> None:
     work, target = WINDOWS[name], find_target("cpu")
     random = np.random.default_rng(1)
-    source = random.uniform(-2, -1, (work.channels, work.height, work.width)).astype(np.float32)
-    weight = random.normal(0, 0.5, (work.channels, 1, *work.kernel)).astype(np.float32)
+    source = random.uniform(-2, -1, (work.channels, *work.geometry.size)).astype(np.float32)
+    weight = random.normal(0, 0.5, (work.channels, 1, *work.geometry.kernel)).astype(np.float32)
     bias = random.normal(0, 1, work.channels).astype(np.float32)
-    got = block(np.full((work.channels, work.out_height, work.out_width), np.nan, np.float32), work.lanes)
+    got = block(np.full((work.channels, *work.geometry.out), np.nan, np.float32), work.lanes)
     constants = [aligned(blocked_channels(weight[:, 0], work.lanes)), aligned(pack_bias(bias, work.lanes))]
     if work.operation == "max":
         constants = []
     kernel = WindowSource(work, choose_window_pixels(work, target))
     Kernels(tmp_path, target, [kernel]).run(kernel, [block(source, work.lanes), *constants, got], 0, window_tasks(work))
-    expected = largest(work, source) if work.operation == "max" else direct(work, source, weight, bias)
+    expected = (
+        largest(work.geometry, source) if work.operation == "max" else direct(work.geometry, source, weight, bias)
+    )
     result = unblock(got, work.channels)
     assert within_float_tolerance(result, activated(work.activation, expected).astype(np.float32))
 
 
-def largest(work: Window, source: Array) -> Array:
+def largest(geometry: Geometry, source: Array) -> Array:
     """Max pooling by definition."""
-    out = np.full((work.channels, work.out_height, work.out_width), -np.inf)
-    for y in range(work.out_height):
-        for x in range(work.out_width):
-            top, left = y * work.stride[0] - work.pad[0], x * work.stride[1] - work.pad[1]
-            rows = slice(max(top, 0), min(top + work.kernel[0], work.height))
-            columns = slice(max(left, 0), min(left + work.kernel[1], work.width))
-            out[:, y, x] = source[:, rows, columns].max((1, 2))
+    out = np.full((len(source), *geometry.out), -np.inf)
+    for y, x in np.ndindex(*geometry.out):
+        top, left = geometry.source(0, y, 0), geometry.source(1, x, 0)
+        rows = slice(max(top, 0), top + geometry.kernel[0])
+        out[:, y, x] = source[:, rows, max(left, 0) : left + geometry.kernel[1]].max((1, 2))
     return out
 
 
@@ -208,7 +195,7 @@ def largest(work: Window, source: Array) -> Array:
 def test_the_chosen_tile_fits_the_registers(target: str) -> None:
     machine = find_target(target)
     for inputs, outputs, size, kernel in [(64, 256, 40, 3), (576, 72, 20, 1), (832, 144, 10, 1), (8, 8, 1, 3)]:
-        work = replace(convolution(inputs, outputs, (size, size), kernel, 1), lanes=machine.lanes)
+        work = replace(convolution(inputs, outputs, same((size, size), kernel, 1)), lanes=machine.lanes)
         tile = choose_convolution_tile(work, machine)
         assert tile.pixels * tile.groups + tile.groups + 1 <= machine.vector_registers
         assert work.out_blocks % tile.groups == 0
@@ -217,4 +204,4 @@ def test_the_chosen_tile_fits_the_registers(target: str) -> None:
 
 def test_a_tile_that_does_not_divide_the_channels_is_a_fault() -> None:
     with pytest.raises(ValueError, match="3 groups do not divide"):
-        ConvolutionSource(convolution(16, 64, (4, 4), 1, 1), Tile(4, 3)).write()
+        ConvolutionSource(convolution(16, 64, same((4, 4), 1, 1)), Tile(4, 3)).write()

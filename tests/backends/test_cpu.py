@@ -182,6 +182,7 @@ def test_a_kernel_that_cannot_be_compiled_is_named() -> None:
 
 
 def test_a_compiler_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MDC_CACHE", "off")
     (tmp_path / "dies_at_once.py").write_text("import os; os.abort()")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(builder, "_WORKER", "dies_at_once")

@@ -1,0 +1,180 @@
+"""Bytes in, bytes out: means, gates, sums, tables, and the way between bytes and floats.
+
+Memory is blocked [C/v][P][v] for what works on channels, of any equal layout otherwise. Arithmetic as in
+the integer reference; parameters come in buffers (`requantize`).
+"""
+
+from __future__ import annotations
+
+from tvm import tirx
+
+from mdcompiler.backends.kernels.channelwise import over_elements
+from mdcompiler.backends.kernels.requantize import (
+    HIGH,
+    LOW,
+    NUMBERS,
+    OTHER_ZERO,
+    OWN_ZERO,
+    SUM_HIGH,
+    SUM_LOW,
+    SUM_ZERO,
+    TABLE_SIZE,
+    ZERO,
+    Rounding,
+    add_quantized,
+    rescale,
+)
+from mdcompiler.backends.kernels.tir import Expr, Function, Memory, splat
+
+
+def write_table(name: str, size: int) -> tirx.PrimFunc:
+    """`name(source, table [256], target, begin, end)`: target = table[source]; may work in place."""
+    f = Function(name)
+    source = f.buffer("source", size, "uint8", 1)
+    table = f.buffer("table", TABLE_SIZE, "uint8", 1)
+    target = f.buffer("target", size, "uint8", 1)
+
+    def look_up(index: Expr, width: int) -> None:
+        for lane in range(width):
+            target[index + lane] = table[source[index + lane].astype("int32")]
+
+    over_elements(f, size, 16, look_up)
+    return f.finish()
+
+
+def write_integer_add(name: str, size: int, lanes: int, rounding: Rounding) -> tirx.PrimFunc:
+    """`name(left, right, numbers, factors [2], target, begin, end)`."""
+    f = Function(name)
+    left, right = (f.buffer(part, size, "uint8", 1) for part in ("left", "right"))
+    numbers, factors = f.buffer("numbers", NUMBERS, "int32"), f.buffer("factors", 2)
+    target = f.buffer("target", size, "uint8", 1)
+
+    def add(index: Expr, width: int) -> None:
+        own = _integers(left, index, width) - splat(numbers[OWN_ZERO], width)
+        other = _integers(right, index, width) - splat(numbers[OTHER_ZERO], width)
+        total = add_quantized(own, other, numbers, factors, width, rounding) + splat(numbers[SUM_ZERO], width)
+        _store(target, index, _clamp(total, numbers, SUM_LOW, SUM_HIGH, width), width)
+
+    over_elements(f, size, lanes, add)
+    return f.finish()
+
+
+def write_integer_mean(name: str, blocks: int, pixels: int, lanes: int, rounding: Rounding) -> tirx.PrimFunc:
+    """`name(source, multiplier [1], shift [1], numbers, target [blocks][v], begin, end)`: a task is one block.
+
+    numbers[OWN_ZERO] is the zero point of the source.
+    """
+    f = Function(name)
+    source = f.buffer("source", blocks * pixels * lanes, "uint8", lanes)
+    multiplier, shift = _multiplier(f, 1, rounding)
+    numbers = f.buffer("numbers", NUMBERS, "int32")
+    target = f.buffer("target", blocks * lanes, "uint8", lanes)
+    with f.range() as block:
+        total = f.register(lanes, "int32")
+        total.set(splat(0, lanes, "int32"))
+        with f.loop(0, pixels, "pixel") as pixel:
+            total.set(total.get() + _integers(source, (block * pixels + pixel) * lanes, lanes))
+        centred = total.get() - splat(numbers[OWN_ZERO] * pixels, lanes)
+        mean = rescale(centred, splat(multiplier[0], lanes), splat(shift[0], lanes), lanes, rounding)
+        value = _clamp(mean + splat(numbers[ZERO], lanes), numbers, LOW, HIGH, lanes)
+        _store(target, block * lanes, value, lanes)
+    return f.finish()
+
+
+def write_integer_gate(name: str, blocks: int, pixels: int, lanes: int, rounding: Rounding) -> tirx.PrimFunc:
+    """`name(source, gate [blocks][v], multiplier [1], shift [1], numbers, target, begin, end)`: a task is a block."""
+    f = Function(name)
+    source = f.buffer("source", blocks * pixels * lanes, "uint8", lanes)
+    gate = f.buffer("gate", blocks * lanes, "uint8", lanes)
+    multiplier, shift = _multiplier(f, 1, rounding)
+    numbers = f.buffer("numbers", NUMBERS, "int32")
+    target = f.buffer("target", blocks * pixels * lanes, "uint8", lanes)
+    with f.range() as block, f.loop(0, pixels, "pixel") as pixel:
+        index = (block * pixels + pixel) * lanes
+        own = _integers(source, index, lanes) - splat(numbers[OWN_ZERO], lanes)
+        other = _integers(gate, block * lanes, lanes) - splat(numbers[OTHER_ZERO], lanes)
+        scaled = rescale(own * other, splat(multiplier[0], lanes), splat(shift[0], lanes), lanes, rounding)
+        _store(target, index, _clamp(scaled + splat(numbers[ZERO], lanes), numbers, LOW, HIGH, lanes), lanes)
+    return f.finish()
+
+
+def write_quantize(name: str, size: int, lanes: int) -> tirx.PrimFunc:
+    """`name(source float32, scale [1], numbers, target uint8, begin, end)`: rounded half to even, saturated."""
+    f = Function(name)
+    source, scale = f.buffer("source", size, alignment=4), f.buffer("scale", 1)
+    numbers, target = f.buffer("numbers", NUMBERS, "int32"), f.buffer("target", size, "uint8", 1)
+
+    def convert(index: Expr, width: int) -> None:
+        steps = tirx.nearbyint(source.vector(index, width) / splat(scale[0], width))
+        # saturated as floats first: a float beyond int32 has no defined conversion
+        bounded = tirx.min(tirx.max(steps, splat(-1024.0, width)), splat(1024.0, width))
+        value = bounded.astype(_vector("int32", width)) + splat(numbers[ZERO], width)
+        _store(target, index, _clamp(value, numbers, LOW, HIGH, width), width)
+
+    over_elements(f, size, lanes, convert)
+    return f.finish()
+
+
+def write_dequantize(name: str, size: int, lanes: int) -> tirx.PrimFunc:
+    """`name(source uint8, scale [1], numbers, target float32, begin, end)`: numbers[OWN_ZERO] is the zero point."""
+    f = Function(name)
+    source, scale = f.buffer("source", size, "uint8", 1), f.buffer("scale", 1)
+    numbers, target = f.buffer("numbers", NUMBERS, "int32"), f.buffer("target", size, alignment=4)
+
+    def convert(index: Expr, width: int) -> None:
+        value = _integers(source, index, width) - splat(numbers[OWN_ZERO], width)
+        target.store(index, width, value.astype(_vector("float32", width)) * splat(scale[0], width))
+
+    over_elements(f, size, lanes, convert)
+    return f.finish()
+
+
+def write_integer_pack(name: str, channels: int, pixels: int, lanes: int) -> tirx.PrimFunc:
+    """`name(source [C][P], target [C/v][P][v], begin, end)` for bytes; a task is one block."""
+    f = Function(name)
+    source = f.buffer("source", channels * pixels, "uint8", 1)
+    target = f.buffer("target", -(-channels // lanes) * lanes * pixels, "uint8", lanes)
+    with (
+        f.range() as block,
+        f.loop(0, lanes, "lane") as lane,
+        f.when(block * lanes + lane < channels),
+        f.loop(0, pixels, "pixel") as pixel,
+    ):
+        target[(block * pixels + pixel) * lanes + lane] = source[(block * lanes + lane) * pixels + pixel]
+    return f.finish()
+
+
+def write_integer_unpack(name: str, channels: int, pixels: int, lanes: int) -> tirx.PrimFunc:
+    """`name(source [C/v][P][v], target [C][P], begin, end)` for bytes; a task is one block."""
+    f = Function(name)
+    source = f.buffer("source", -(-channels // lanes) * lanes * pixels, "uint8", lanes)
+    target = f.buffer("target", channels * pixels, "uint8", 1)
+    with (
+        f.range() as block,
+        f.loop(0, lanes, "lane") as lane,
+        f.when(block * lanes + lane < channels),
+        f.loop(0, pixels, "pixel") as pixel,
+    ):
+        target[(block * lanes + lane) * pixels + pixel] = source[(block * pixels + pixel) * lanes + lane]
+    return f.finish()
+
+
+def _multiplier(f: Function, count: int, rounding: Rounding) -> tuple[Memory, Memory]:
+    dtype = "float32" if rounding == "float-half-even" else "int32"
+    return f.buffer("multiplier", count, dtype), f.buffer("shift", count, "int32")
+
+
+def _integers(memory: Memory, index: Expr, lanes: int) -> Expr:
+    return memory.vector(index, lanes).astype(_vector("int32", lanes))
+
+
+def _store(memory: Memory, index: Expr, value: Expr, lanes: int) -> None:
+    memory.store(index, lanes, value.astype(_vector("uint8", lanes)))
+
+
+def _clamp(value: Expr, numbers: Memory, low: int, high: int, lanes: int) -> Expr:
+    return tirx.min(tirx.max(value, splat(numbers[low], lanes)), splat(numbers[high], lanes))
+
+
+def _vector(dtype: str, lanes: int) -> str:
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"

@@ -1,0 +1,94 @@
+"""How far one network's numbers are from another's: accumulated sample by sample."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdcompiler.accuracy.head import DetectorHead
+from mdcompiler.detections import decode_boxes
+
+CONFIDENT = 0.5
+"""Score from which an anchor counts as a detection of the float network."""
+
+_MOST_DB = 200.0
+Values = NDArray[np.floating[Any]]
+
+
+@dataclass
+class Noise:
+    """Power of a signal and of its error."""
+
+    signal: float = 0.0
+    error: float = 0.0
+
+    def update(self, want: Values, got: Values) -> None:
+        """Add one sample; both arrays have one shape."""
+        wide = want.astype(np.float64).reshape(-1)
+        gap = got.astype(np.float64).reshape(-1) - wide
+        self.signal += float(wide @ wide)
+        self.error += float(gap @ gap)
+
+    @property
+    def decibels(self) -> float:
+        """10 log10(signal / error): 200 where nothing differs, -200 where nothing is right."""
+        if self.error == 0.0:
+            return _MOST_DB
+        if self.signal == 0.0:
+            return -_MOST_DB
+        return max(-_MOST_DB, min(_MOST_DB, 10 * math.log10(self.signal / self.error)))
+
+
+@dataclass
+class Anchors:
+    """What becomes of a detector's anchors.
+
+    total, changed: anchors, and those whose best slot (background included) is another one than in the float
+    network. confident, lost: the same among anchors where the float network's best class has a score of at least
+    CONFIDENT. error_px: sum of the mean distances of the confident anchors' box edges, in pixels.
+    """
+
+    head: DetectorHead
+    total: int = 0
+    changed: int = 0
+    confident: int = 0
+    lost: int = 0
+    error_px: float = 0.0
+
+    def update(self, want: dict[str, Values], got: dict[str, Values]) -> None:
+        """Add one sample: the tensors head.boxes and head.scores of the float and of the other network."""
+        wanted, given = want[self.head.scores][0], got[self.head.scores][0]
+        other = wanted.argmax(axis=1) != given.argmax(axis=1)
+        sure = wanted[:, 1:].max(axis=1) >= CONFIDENT
+        self.total += other.size
+        self.changed += int(other.sum())
+        self.confident += int(sure.sum())
+        self.lost += int((other & sure).sum())
+        if sure.any():
+            gap = self._boxes(got, sure) - self._boxes(want, sure)
+            self.error_px += float(np.abs(np.nan_to_num(gap, nan=1e4)).mean(axis=1).sum())
+
+    def _boxes(self, arrays: dict[str, Values], rows: NDArray[np.bool_]) -> Values:
+        """Corners in pixels [n,4] of the anchors `rows`."""
+        encodings = arrays[self.head.boxes][0][rows].astype(np.float32)
+        corners = decode_boxes(encodings, self.head.anchors[rows], self.head.options)
+        size = [self.head.height, self.head.width] * 2
+        return np.asarray(corners * np.array(size, np.float32))
+
+    @property
+    def changed_share(self) -> float:
+        return self.changed / max(self.total, 1)
+
+    @property
+    def lost_share(self) -> float | None:
+        """None when the float network is sure of nothing on these samples."""
+        return self.lost / self.confident if self.confident else None
+
+    @property
+    def box_error_px(self) -> float | None:
+        """Mean over the confident anchors, None without any."""
+        return self.error_px / self.confident if self.confident else None

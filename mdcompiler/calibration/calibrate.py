@@ -1,0 +1,104 @@
+"""Calibration: run the float network over samples and find the range of every tensor.
+
+The graph is taken as the fuse stage leaves it. Every float tensor in it gets a range, but
+
+* a convolution's or sum's result that goes into a rectifier only (relu, relu6): the rectifier's result is what
+  becomes integers;
+* views (Reshape, Transpose, Identity ...) hold the same values as their source and share its range;
+* the input's bytes on their way to real numbers, up to the last one.
+
+onnxruntime.quantization has calibrators too. They keep the outputs of all samples until the end (or of
+`max_intermediate_outputs`, for min-max only), want the model in a file, cut both ends alike in their entropy
+rule, and have no square-error rule; so this is our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from mdcompiler.activation import activation_after
+from mdcompiler.calibration.observers import Observer, observer_factory
+from mdcompiler.calibration.probe import Probe
+from mdcompiler.calibration.ranges import Ranges
+from mdcompiler.calibration.samples import Samples
+from mdcompiler.errors import InputError
+from mdcompiler.module import Module, consumers, is_output
+from mdcompiler.progress import Progress, silent
+
+VIEWS = frozenset({"Reshape", "Transpose", "Identity", "Flatten", "Squeeze", "Unsqueeze"})
+DEFAULT_METHOD = "mse"
+_RECTIFIERS = ("relu", "clip")
+_TOO_LARGE = 1e30
+
+
+def calibrate(module: Module, samples: Samples, method: str = DEFAULT_METHOD, progress: Progress = silent) -> Ranges:
+    """The range of every tensor of `module` that may become integers, over `samples`.
+
+    method: a key of `mdcompiler.calibration.observers.METHODS`.
+    Raises InputError when a tensor is not finite on some sample, UnsupportedError for an unknown method.
+    """
+    make = observer_factory(method)
+    names = observed(module.graph)
+    probe = Probe(module.graph, names)
+    observers = {name: make() for name in names}
+    for index, sample in enumerate(samples):
+        progress("calibrating", index, len(samples))
+        _update(observers, probe.run(sample), index)
+    progress("calibrating", len(samples), len(samples))
+    ranges = {name: observer.range() for name, observer in observers.items()}
+    return with_views(module.graph, ranges)
+
+
+def observed(graph: gs.Graph) -> list[str]:
+    """The tensors that `calibrate` looks at, in graph order."""
+    return [
+        tensor.name
+        for node in graph.nodes
+        if node.op not in VIEWS and node.domain != "mdc"
+        for tensor in node.outputs
+        if tensor.dtype == np.float32 and not _rectified(graph, tensor) and not _input_on_its_way(graph, tensor)
+    ]
+
+
+def with_views(graph: gs.Graph, ranges: Mapping[str, tuple[float, float]]) -> Ranges:
+    """`ranges`, and every view's, which is its source's."""
+    found = dict(ranges)
+    for node in graph.nodes:
+        if node.op in VIEWS and node.inputs[0].name in found:
+            found[node.outputs[0].name] = found[node.inputs[0].name]
+    return found
+
+
+def _rectified(graph: gs.Graph, tensor: gs.Tensor) -> bool:
+    activation = None if is_output(graph, tensor) else activation_after(tensor)
+    return activation is not None and activation.kind in _RECTIFIERS
+
+
+def _input_on_its_way(graph: gs.Graph, tensor: gs.Tensor) -> bool:
+    """Whether `tensor` is a step from the picture's bytes to its normalised values, but not the last."""
+    readers = consumers(tensor)
+    steps = ("Transpose", "Mul", "Add", "Sub", "Div")
+    return bool(readers) and _from_bytes(tensor) and all(node.op in steps for node in readers)
+
+
+def _from_bytes(tensor: gs.Tensor) -> bool:
+    while tensor.inputs and tensor.inputs[0].op in ("Transpose", "Mul", "Add", "Sub", "Div"):
+        variables = [item for item in tensor.inputs[0].inputs if isinstance(item, gs.Variable)]
+        if len(variables) != 1:
+            return False
+        tensor = variables[0]
+    return bool(tensor.inputs) and tensor.inputs[0].op == "Cast"
+
+
+def _update(observers: Mapping[str, Observer], arrays: Mapping[str, np.ndarray], index: int) -> None:
+    for name, observer in observers.items():
+        values = arrays[name]
+        if not abs(float(values.max())) + abs(float(values.min())) < _TOO_LARGE:
+            raise InputError(
+                f"calibrating: {name} is not finite on sample {index}. "
+                "The weights or this sample are damaged: run the float network on it first."
+            )
+        observer.update(values)

@@ -1,0 +1,100 @@
+"""Requantization: from an accumulator to the integers of the next tensor, by each scheme's rule.
+
+Nothing here adds a zero point or saturates: callers do, in the order rescale, add the zero point, clamp.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdcompiler.errors import InternalError
+from mdcompiler.quantization.fixed_point import (
+    divide_half_up,
+    fixed_point,
+    multiply_double,
+    multiply_single,
+    multiply_wide,
+)
+from mdcompiler.quantization.scheme import Rounding
+
+Array = NDArray[Any]
+Integers = NDArray[np.int64]
+_ADD_SHIFT = 20
+"""Bits that TFLite's 8-bit ADD gains before it rescales its operands (kernels/add.cc)."""
+_WIDE_ADD_SHIFT = 15
+
+
+def conv_multiplier(input_scale: float, weight_scale: Array, output_scale: float, rounding: Rounding) -> Array:
+    """`input_scale * weight_scale / output_scale`, float64, one element a weight scale.
+
+    With fixed-point rounding and one weight scale the product of the first two is rounded to float32, as TFLite
+    does for weights quantized per tensor (GetQuantizedConvolutionMultipler in kernels/kernel_util.cc).
+    """
+    scales = np.asarray(weight_scale, np.float64)
+    product = input_scale * scales
+    if rounding in ("fixed-point-double", "fixed-point-single") and scales.size == 1:
+        product = (np.float32(input_scale) * scales.astype(np.float32)).astype(np.float64)
+    return np.asarray(product / output_scale)
+
+
+def rescale(value: Array, multiplier: Any, rounding: Rounding, wide: bool = False) -> Integers:
+    """`value * multiplier` rounded to integers by `rounding`.
+
+    value: integers (of any dtype, floats that hold integers included). multiplier: float64, broadcast against
+    `value`. wide: the values may exceed int32 (16-bit activations).
+    """
+    if rounding == "float-half-even":
+        scaled = value.astype(np.float32) * np.asarray(multiplier, np.float32)
+        return np.rint(scaled).astype(np.int64)
+    if rounding == "power-of-two":
+        return divide_half_up(value.astype(np.int64), -exponent_of(multiplier))
+    factor = fixed_point(multiplier)
+    if wide:
+        return multiply_wide(value.astype(np.int64), factor)
+    multiply = multiply_single if rounding == "fixed-point-single" else multiply_double
+    return multiply(value.astype(np.int64), factor)
+
+
+def rescale_sum(
+    first: Array, second: Array, scales: tuple[float, float, float], rounding: Rounding, wide: bool = False
+) -> Integers:
+    """`first * scales[0] / scales[2] + second * scales[1] / scales[2]`, rounded to integers by `rounding`.
+
+    first, second: integers minus their zero points. Float rule: both products and the sum are rounded to float32
+    each, without a fused multiply-add. Fixed point: TFLite's ADD, whose operands gain bits and share twice the
+    larger scale. Powers of two: exact until the one rounding shift.
+    """
+    left, right, result = scales
+    if rounding == "float-half-even":
+        parts = (first.astype(np.float32) * np.float32(left / result), second.astype(np.float32))
+        return np.rint(parts[0] + parts[1] * np.float32(right / result)).astype(np.int64)
+    if rounding == "power-of-two":
+        base = min(left, right)
+        raised = [
+            part.astype(np.int64) << exponent_of(scale / base)
+            for part, scale in ((first, left), (second, right))
+        ]
+        return divide_half_up(raised[0] + raised[1], -exponent_of(base / result))
+    return _fixed_point_sum(first, second, scales, rounding, _WIDE_ADD_SHIFT if wide else _ADD_SHIFT)
+
+
+def _fixed_point_sum(
+    first: Array, second: Array, scales: tuple[float, float, float], rounding: Rounding, bits: int
+) -> Integers:
+    left, right, result = scales
+    twice = 2.0 * max(left, right)
+    total = sum(
+        rescale(part.astype(np.int64) << bits, scale / twice, rounding) for part, scale in ((first, left), (second, right))
+    )
+    return rescale(np.asarray(total), twice / (2.0**bits * result), rounding)
+
+
+def exponent_of(value: Any) -> Any:
+    """e of `value = 2^e`. Raises InternalError for any other number."""
+    fraction, exponent = np.frexp(np.asarray(value, np.float64))
+    if not np.all(fraction == 0.5):
+        raise InternalError(f"a scale ratio of {value} in a power-of-two scheme; every scale of it must be a power of two")
+    return exponent.astype(np.int64) - 1
