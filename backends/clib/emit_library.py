@@ -12,13 +12,22 @@ from mdcompiler.backends.clib.link import link_library
 from mdcompiler.backends.clib.lower_kernels import build_program, fallback_kernels
 from mdcompiler.backends.clib.plan import plan_arena
 from mdcompiler.backends.clib.program import Program
+from mdcompiler.backends.kernels.requantize import Rounding
 from mdcompiler.backends.legalize import legalize_all
+from mdcompiler.errors import UnsupportedError
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress
+from mdcompiler.quantization.scheme import SCHEME_KEY, find_scheme
 
 _ANY_ALIGNMENT = 1
 """Fallback kernels work on plain memory, which callers and concatenations may place anywhere."""
-_FEATURES = {"avx512f": "MDC_CPU_AVX512", "avx2": "MDC_CPU_AVX2", "sse4_2": "MDC_CPU_SSE4_2"}
+_FEATURES = {
+    "sse4_2": "MDC_CPU_SSE4_2",
+    "avx2": "MDC_CPU_AVX2",
+    "avx512f": "MDC_CPU_AVX512",
+    "avx512_vnni": "MDC_CPU_VNNI",
+}
+"""Flag of a target -> bit of mdc_cpu_features that a model for it needs."""
 
 
 def emit_library(module: Module, progress: Progress, workers: int, prefix: str) -> Emission:
@@ -30,7 +39,7 @@ def emit_library(module: Module, progress: Progress, workers: int, prefix: str) 
     fallback = fallback_kernels(module.graph, target)
     opset = module.graph.opset
     legal = legalize_all(fallback, target.llvm, opset=opset, alignment_bytes=_ANY_ALIGNMENT) if fallback else {}
-    program = build_program(module.graph, target, legal)
+    program = build_program(module.graph, target, legal, _rounding(module))
     source, constants = _source(program, module)
     objects = build_objects(program.functions, target.llvm, workers, progress)
     progress("link", 0, 1)
@@ -39,6 +48,18 @@ def emit_library(module: Module, progress: Progress, workers: int, prefix: str) 
     library = link_library(c_files, [*objects, *program.objects.values()], target.zig)
     progress("link", 1, 1)
     return Emission({f"{prefix}.so": library, f"{prefix}.h": public}, _facts(source, sorted(legal)))
+
+
+def _rounding(module: Module) -> Rounding:
+    """How quantized kernels round: by the scheme the network was quantized with."""
+    scheme = module.metadata.get(SCHEME_KEY, "")
+    rounding = find_scheme(scheme).rounding if scheme else "float-half-even"
+    if rounding == "power-of-two":
+        raise UnsupportedError(
+            f"compiling for {module.target.name}: the scheme {scheme} rounds by powers of two, which the CPU kernels do "
+            "not. Quantize with another scheme."
+        )
+    return rounding
 
 
 def _source(program: Program, module: Module) -> tuple[Source, bytes]:

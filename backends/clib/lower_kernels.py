@@ -9,13 +9,16 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from mdcompiler.backends.clib.lower_integer import IntegerLowering
 from mdcompiler.backends.clib.postprocess_call import call_postprocess
 from mdcompiler.backends.clib.program import Call, Program, View
 from mdcompiler.backends.kernels import channelwise, convolution, depthwise
 from mdcompiler.backends.kernels import read_kernel as read
 from mdcompiler.backends.kernels.activation import Curve
 from mdcompiler.backends.kernels.choose_tile import choose_convolution_tile, choose_window_pixels
+from mdcompiler.backends.kernels.integer_steps import is_integer
 from mdcompiler.backends.kernels.pack_weights import blocked_channels, pack_bias, pack_convolution, pack_dense
+from mdcompiler.backends.kernels.requantize import Rounding
 from mdcompiler.backends.kernels.select import read_pool, why_not
 from mdcompiler.backends.kernels.sources import ChannelwiseSource, ConvolutionSource, WindowSource
 from mdcompiler.backends.legalize import LegalKernel
@@ -30,10 +33,12 @@ def fallback_kernels(graph: gs.Graph, target: Target) -> list[Kernel]:
     return [kernel for kernel in kernels(graph) if _needs_fallback(kernel, target.lanes)]
 
 
-def build_program(graph: gs.Graph, target: Target, legal: Mapping[str, LegalKernel]) -> Program:
-    """The whole network. legal: the fallback kernels, legalised, by name."""
+def build_program(
+    graph: gs.Graph, target: Target, legal: Mapping[str, LegalKernel], rounding: Rounding = "float-half-even"
+) -> Program:
+    """The whole network. legal: the fallback kernels, legalised, by name. rounding: of quantized kernels."""
     program = Program([t.name for t in graph.inputs], [t.name for t in graph.outputs])
-    lowering = _Lowering(program, target, legal)
+    lowering = _Lowering(program, target, legal, rounding)
     for kernel in kernels(graph):
         lowering.kernel(kernel)
     lowering.direct_outputs(graph)
@@ -41,9 +46,9 @@ def build_program(graph: gs.Graph, target: Target, legal: Mapping[str, LegalKern
 
 
 def _needs_fallback(kernel: Kernel, lanes: int) -> bool:
-    if kernel.kind == "concat":
+    if kernel.kind == "concat" and not is_integer(kernel):
         return not _is_contiguous_concat(kernel.nodes[0])
-    if kernel.kind == "view":
+    if kernel.kind == "view" and not is_integer(kernel):
         return False
     return why_not(kernel, lanes) is not None
 
@@ -56,8 +61,9 @@ def _is_contiguous_concat(node: gs.Node) -> bool:
 
 
 class _Lowering:
-    def __init__(self, program: Program, target: Target, legal: Mapping[str, LegalKernel]) -> None:
+    def __init__(self, program: Program, target: Target, legal: Mapping[str, LegalKernel], rounding: Rounding) -> None:
         self.program, self.target, self.legal = program, target, legal
+        self.integer = IntegerLowering(program, target, rounding)
         self.lanes = target.lanes
         self.by_kind: dict[str, Callable[[Kernel], None]] = {
             "stem": self._convolution,
@@ -72,6 +78,8 @@ class _Lowering:
             "view": self._view,
             "concat": self._concat,
             "layout": self._change_layout,
+            "quantize": self.integer.quantize,
+            "dequantize": self.integer.quantize,
             "postprocess": lambda kernel: call_postprocess(self.program, kernel),
         }
 
@@ -80,6 +88,8 @@ class _Lowering:
         self._declare(kernel)
         if kernel.name in self.legal:
             self._legal(kernel, self.legal[kernel.name])
+        elif is_integer(kernel):
+            self.integer.kernel(kernel)
         else:
             self.by_kind[kernel.kind](kernel)
 
@@ -151,7 +161,7 @@ class _Lowering:
         self._window(kernel, item, (item.source, weight, bias))
 
     def _window(self, kernel: Kernel, item: read.ReadWindow, reads: tuple[str, ...]) -> None:
-        source = WindowSource(item.work, choose_window_pixels(item.work, self.target))
+        source = WindowSource(item.work, choose_window_pixels(item.work.geometry, self.target))
         self.program.call(kernel.name, source, reads, (item.target,), depthwise.tasks(item.work))
 
     def _pool(self, kernel: Kernel) -> None:
@@ -223,6 +233,8 @@ class _Lowering:
         source, target = kernel.nodes[0].inputs[0], kernel.outputs[0]
         _, channels, *pixels = (int(extent) for extent in target.shape)
         template = "pack" if kernel.layout else "unpack"
+        if np.dtype(target.dtype) == np.uint8:
+            template += "_int8"
         arguments = (channels, int(np.prod(pixels)), self.lanes)
         tasks = -(-channels // self.lanes)
         self._channelwise(kernel, template, arguments, (source.name,), target.name, tasks)

@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterator
 
 from mdcompiler.backends.kernels.convolution import ELEMENT_BYTES, Convolution, Tile
-from mdcompiler.backends.kernels.depthwise import Window
+from mdcompiler.backends.kernels.geometry import Geometry
+from mdcompiler.backends.kernels.integer_convolution import IntegerConvolution
 from mdcompiler.target import Target
 
 _LATENCY_IN_FLIGHT = 8
@@ -25,7 +26,7 @@ _EXPOSED = 0.25
 _WINDOW_PIXELS = 10
 
 
-def choose_convolution_tile(work: Convolution, target: Target) -> Tile:
+def choose_convolution_tile(work: Convolution | IntegerConvolution, target: Target) -> Tile:
     """The tile with the least estimated time."""
     geometry = work.geometry
     row = geometry.out_pixels if geometry.is_pointwise else geometry.out[1]
@@ -35,11 +36,11 @@ def choose_convolution_tile(work: Convolution, target: Target) -> Tile:
     return Tile(pixels, groups, rows_outer=weights_bytes <= target.l1_bytes)
 
 
-def choose_window_pixels(work: Window, target: Target) -> int:
+def choose_window_pixels(geometry: Geometry, target: Target) -> int:
     """Pixels of a depthwise tile: as even a split of the row as the registers allow."""
     limit = min(_WINDOW_PIXELS, target.vector_registers // 2)
-    tiles = math.ceil(work.geometry.out[1] / limit)
-    return math.ceil(work.geometry.out[1] / tiles)
+    tiles = math.ceil(geometry.out[1] / limit)
+    return math.ceil(geometry.out[1] / tiles)
 
 
 def _candidates(blocks: int, row: int, registers: int) -> Iterator[tuple[int, int]]:

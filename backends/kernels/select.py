@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from mdcompiler.backends.kernels import read_kernel as read
+from mdcompiler.backends.kernels.integer_steps import is_integer, quantization_of
+from mdcompiler.backends.kernels.read_integer import check_integer
 from mdcompiler.kernel import Kernel
 
 Wish = Literal["plain", "blocked", "stem", "head", "any"]
@@ -21,21 +23,29 @@ _READERS: dict[str, Callable[[Kernel, int], Any]] = {
     "add": lambda kernel, _: read.read_add(kernel),
     "elementwise": lambda kernel, _: read.read_activation(kernel),
     "pool": lambda kernel, lanes: read_pool(kernel, lanes),
+    "quantize": lambda kernel, _: read_conversion(kernel),
+    "dequantize": lambda kernel, _: read_conversion(kernel),
 }
 _NO_ARITHMETIC = ("view", "concat", "layout", "postprocess")
-_ANY_LAYOUT = ("add", "elementwise")
+_ANY_LAYOUT = ("add", "elementwise", "quantize", "dequantize")
 
 
 def why_not(kernel: Kernel, lanes: int) -> str | None:
     """None when a template serves `kernel`, else the reason as a sentence."""
+    if is_integer(kernel):
+        return _reason(lambda: check_integer(kernel))
     if kernel.kind in _NO_ARITHMETIC:
         return None
     reader = _READERS.get(kernel.kind)
     if reader is None:
         operators = ", ".join(dict.fromkeys(node.op for node in kernel.nodes))
         return f"{operators}: kernels of kind {kernel.kind} have no template; TVM's own code is used."
+    return _reason(lambda: reader(kernel, lanes))
+
+
+def _reason(attempt: Callable[[], object]) -> str | None:
     try:
-        reader(kernel, lanes)
+        attempt()
     except read.NoTemplate as reason:
         return f"{reason} TVM's own code is used."
     return None
@@ -50,6 +60,15 @@ def layout_wish(kernel: Kernel, lanes: int) -> Wish:
     if kernel.kind == "stem":
         return "stem"
     return "head" if kernel.kind == "head" else "blocked"
+
+
+def read_conversion(kernel: Kernel) -> None:
+    """A kernel of kind quantize or dequantize: one scale, uint8."""
+    quantization = quantization_of(kernel.nodes[0])
+    if quantization.axis is not None or quantization.dtype != "uint8":
+        raise read.NoTemplate(
+            f"{quantization.dtype} with {len(quantization.scale)} scales; the template has one, uint8."
+        )
 
 
 def read_pool(kernel: Kernel, lanes: int) -> read.ReadWindow | tuple[str, str, int, int]:

@@ -134,8 +134,8 @@ def _move(ring: Floats, place: _Place) -> Floats:
     cos, sin = np.cos(place.turn), np.sin(place.turn)
     stretched = ring * np.sqrt([place.stretch, 1 / place.stretch])
     turned = stretched @ np.array([[cos, sin], [-sin, cos]])
-    moved = turned * place.radius + np.array([place.x, place.y])
-    return moved.astype(np.float32)
+    moved: Floats = (turned * place.radius + np.array([place.x, place.y])).astype(np.float32)
+    return moved
 
 
 def _rasterize(rings: list[Floats], size: tuple[int, ...]) -> Floats:
@@ -145,7 +145,8 @@ def _rasterize(rings: list[Floats], size: tuple[int, ...]) -> Floats:
     draw = ImageDraw.Draw(picture)
     for number, ring in enumerate(rings):
         draw.polygon((ring * _SUPERSAMPLING).ravel().tolist(), fill=0 if number else 255)
-    return np.asarray(picture.reduce(_SUPERSAMPLING), np.float32) / 255
+    coverage: Floats = np.asarray(picture.reduce(_SUPERSAMPLING), np.float32) / np.float32(255)
+    return coverage
 
 
 def _camera(rng: np.random.Generator, pixels: Floats) -> NDArray[np.uint8]:

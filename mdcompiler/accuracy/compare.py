@@ -97,7 +97,9 @@ class _Comparison:
     def _pairs(self, graph: gs.Graph) -> dict[str, str]:
         """Tensor of the float graph -> tensor of `graph` to compare it with."""
         outputs = {tensor.name for tensor in graph.outputs}
-        found = {name: name if name in outputs else read_back(graph, name) for name in (*self.last.values(), *self.ends)}
+        found = {
+            name: name if name in outputs else read_back(graph, name) for name in (*self.last.values(), *self.ends)
+        }
         return {name: other for name, other in found.items() if other is not None}
 
     def update(self, sample: Arrays) -> None:
@@ -118,7 +120,7 @@ class _Comparison:
     def result(self, samples: int) -> Accuracy:
         saturation: dict[str, float] = {}
         for name, count in self.outside.items():
-            block = block_of(name)
+            block = place_of(name)
             saturation[block] = max(saturation.get(block, 0.0), count / max(self.sizes[name], 1))
         blocks = tuple(
             BlockAccuracy(block, self.noise[name].decibels, saturation.get(block, 0.0))
@@ -126,13 +128,21 @@ class _Comparison:
             if name in self.noise
         )
         ends = {name: self.noise[name].decibels for name in self.ends if name in self.noise}
-        steps = {block_of(n): (s[1] - s[0]) / self.held[n].scale for n, s in self.spans.items() if n in self.held}
+        steps = {place_of(n): (s[1] - s[0]) / self.held[n].scale for n, s in self.spans.items() if n in self.held}
         shares = self.anchors
         if shares is None:
             return Accuracy(samples, ends, blocks=blocks, head_steps=steps)
-        return Accuracy(
-            samples, ends, shares.changed_share, shares.lost_share, shares.box_error_px, blocks, steps
-        )
+        return Accuracy(samples, ends, shares.changed_share, shares.lost_share, shares.box_error_px, blocks, steps)
+
+
+def place_of(name: str) -> str:
+    """The block of a tensor or kernel; of a detector's head its branch, `head/l0/class`, which has a scale of its own.
+
+    >>> place_of("head/l0/class/pw/conv"), place_of("C4/b2.ibn/expand/conv")
+    ('head/l0/class', 'C4/b2.ibn')
+    """
+    parts = name.split("/")
+    return "/".join(parts[:3]) if parts[0] == "head" and len(parts) > 3 else block_of(name)
 
 
 def block_ends(graph: gs.Graph) -> dict[str, str]:
@@ -141,7 +151,7 @@ def block_ends(graph: gs.Graph) -> dict[str, str]:
     for kernel in kernels(graph):
         floats = [tensor.name for tensor in kernel.outputs if tensor.dtype == np.float32]
         if floats and kernel.kind != "postprocess":
-            found[kernel.block] = floats[-1]
+            found[place_of(floats[-1])] = floats[-1]
     return found
 
 

@@ -13,7 +13,10 @@ from mdcompiler.accuracy.head import DetectorHead
 from mdcompiler.detections import decode_boxes
 
 CONFIDENT = 0.5
-"""Score from which an anchor counts as a detection of the float network."""
+"""Score from which an anchor counts as a detection."""
+
+DOUBTFUL = CONFIDENT / 2
+"""Below this it does not; what lies between may go either way without being counted as a change."""
 
 _MOST_DB = 200.0
 Values = NDArray[np.floating[Any]]
@@ -47,9 +50,10 @@ class Noise:
 class Anchors:
     """What becomes of a detector's anchors.
 
-    total, changed: anchors, and those whose best slot (background included) is another one than in the float
-    network. confident, lost: the same among anchors where the float network's best class has a score of at least
-    CONFIDENT. error_px: sum of the mean distances of the confident anchors' box edges, in pixels.
+    total, changed: anchors, and those that show another class, show nothing any more, or show something where the
+    float network sees nothing. confident, lost: anchors where the float network's best class has a score of at least
+    CONFIDENT, and those of them that changed. error_px: sum of the mean distances of the confident anchors' box
+    edges, in pixels. The background slot is left out: networks trained without it leave it undefined.
     """
 
     head: DetectorHead
@@ -61,9 +65,11 @@ class Anchors:
 
     def update(self, want: dict[str, Values], got: dict[str, Values]) -> None:
         """Add one sample: the tensors head.boxes and head.scores of the float and of the other network."""
-        wanted, given = want[self.head.scores][0], got[self.head.scores][0]
-        other = wanted.argmax(axis=1) != given.argmax(axis=1)
-        sure = wanted[:, 1:].max(axis=1) >= CONFIDENT
+        wanted, given = want[self.head.scores][0, :, 1:], got[self.head.scores][0, :, 1:]
+        sure, now_sure = wanted.max(axis=1) >= CONFIDENT, given.max(axis=1) >= CONFIDENT
+        swapped = wanted.argmax(axis=1) != given.argmax(axis=1)
+        gone, new = given.max(axis=1) < DOUBTFUL, wanted.max(axis=1) < DOUBTFUL
+        other = (sure & (swapped | gone)) | (now_sure & new)
         self.total += other.size
         self.changed += int(other.sum())
         self.confident += int(sure.sum())

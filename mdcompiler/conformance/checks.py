@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -55,8 +57,9 @@ def check_files(trial: Trial, folder: Path) -> None:
 
 
 def check_same_bytes(trial: Trial, folder: Path) -> None:
-    """Compiling the same network again gives the same files, byte for byte."""
-    again = try_model(trial.backend, trial.module.target, trial.model).emission.files
+    """Compiling the same network again, nothing taken from a cache, gives the same files, byte for byte."""
+    with _without_cache():
+        again = try_model(trial.backend, trial.module.target, trial.model).emission.files
     files = trial.emission.files
     differing = [name for name in sorted({*files, *again}) if files.get(name) != again.get(name)]
     _demand(not differing, f"a second emit gives other bytes in {', '.join(differing)}")
@@ -96,6 +99,19 @@ CHECKS: Mapping[str, Check] = {
     "numbers": check_numbers,
     "repeats": check_repeats,
 }
+
+
+@contextmanager
+def _without_cache() -> Iterator[None]:
+    before = os.environ.get("MDC_CACHE")
+    os.environ["MDC_CACHE"] = "off"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MDC_CACHE"]
+        else:
+            os.environ["MDC_CACHE"] = before
 
 
 def _demand(holds: bool, fault: str) -> None:

@@ -24,6 +24,8 @@ from mdcompiler.errors import TargetError
 Rounding = Literal["float-half-even", "fixed-point-double", "fixed-point-single", "power-of-two"]
 Precision = Literal["int8", "int16", "float"]
 _MAX_FILE_BYTES = 64 * 1024
+SCHEME_KEY = "mdc.scheme"
+"""Metadata of a quantized module: the name of the scheme it was quantized with."""
 
 
 class Scheme(BaseModel):

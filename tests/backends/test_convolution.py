@@ -172,7 +172,7 @@ def test_depthwise_and_pooling(name: str, tmp_path: Path) -> None:
     constants = [aligned(blocked_channels(weight[:, 0], work.lanes)), aligned(pack_bias(bias, work.lanes))]
     if work.operation == "max":
         constants = []
-    kernel = WindowSource(work, choose_window_pixels(work, target))
+    kernel = WindowSource(work, choose_window_pixels(work.geometry, target))
     Kernels(tmp_path, target, [kernel]).run(kernel, [block(source, work.lanes), *constants, got], 0, window_tasks(work))
     expected = (
         largest(work.geometry, source) if work.operation == "max" else direct(work.geometry, source, weight, bias)

@@ -189,6 +189,8 @@ int mdc_cpu_features(void) {
         features |= MDC_CPU_AVX2;
     if (has(low, 0xe6) && has(b7, bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL))
         features |= MDC_CPU_AVX512;
+    if ((features & MDC_CPU_AVX512) && has(c, bit_AVX512VNNI | bit_AVX512VBMI))
+        features |= MDC_CPU_VNNI;
     return (int)features;
 }
 #else

@@ -32,7 +32,8 @@ int mdc_copy(void *target, const void *source, size_t bytes);
 enum {
     MDC_CPU_SSE4_2 = 1,
     MDC_CPU_AVX2 = 2,   /* AVX2, FMA, F16C, BMI2 */
-    MDC_CPU_AVX512 = 4  /* F, BW, CD, DQ, VL */
+    MDC_CPU_AVX512 = 4, /* F, BW, CD, DQ, VL */
+    MDC_CPU_VNNI = 8    /* AVX512-VNNI and AVX512-VBMI */
 };
 int mdc_cpu_features(void);
 
