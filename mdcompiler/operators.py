@@ -36,7 +36,7 @@ def attach_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def operator_names() -> frozenset[str]:
     """The names of all operators of the domain `mdc`."""
-    return frozenset(body.name for body in _bodies())
+    return frozenset(body.name for body in _bodies(OPSET))
 
 
 def _bodies(opset: int = OPSET) -> list[onnx.FunctionProto]:

@@ -144,6 +144,14 @@ _COLLECT = """
 """
 
 
+_SINCE_18 = {
+    "Split <axis = 2>": "Split <axis = 2, num_outputs = 4>",
+    "Split <axis = 1>": "Split <axis = 1, num_outputs = 4>",
+    "ReduceMax <axes = [2], keepdims = 1> (foreground)": "ReduceMax <keepdims = 1> (foreground, two)",
+}
+"""Spellings that opset 18 changed; 16-bit quantization needs opset 21."""
+
+
 def postprocess_functions(domain: str, opset: int) -> list[onnx.FunctionProto]:
     """The bodies of both operators."""
     fast = _DECODE + _RANK_FAST + _SUPPRESS + _CLASS_FAST + _COLLECT
@@ -152,6 +160,8 @@ def postprocess_functions(domain: str, opset: int) -> list[onnx.FunctionProto]:
 
 
 def _function(name: str, body: str, domain: str, opset: int) -> onnx.FunctionProto:
+    for old, new in _SINCE_18.items() if opset >= 18 else ():
+        body = body.replace(old, new)
     header = f'<opset_import: ["": {opset}], domain: "{domain}"> {name} <{", ".join(ATTRIBUTES)}>'
     signature = f"(box_encodings, class_scores, anchors) => ({', '.join(OUTPUTS)})"
     return parser.parse_function(f"{header} {signature} {{{body}}}")

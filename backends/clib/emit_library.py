@@ -56,7 +56,7 @@ def _rounding(module: Module) -> Rounding:
     rounding = find_scheme(scheme).rounding if scheme else "float-half-even"
     if rounding == "power-of-two":
         raise UnsupportedError(
-            f"compiling for {module.target.name}: the scheme {scheme} rounds by powers of two, which the CPU kernels do "
+            f"compiling for {module.target.name}: the scheme {scheme} rounds by powers of two; the CPU kernels do "
             "not. Quantize with another scheme."
         )
     return rounding

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from mdcompiler.backends.clib.program import Call, FunctionSource, Program, View
@@ -18,7 +19,6 @@ from mdcompiler.backends.kernels.choose_tile import choose_convolution_tile, cho
 from mdcompiler.backends.kernels.integer_convolution import QUAD, IntegerConvolution
 from mdcompiler.backends.kernels.integer_depthwise import IntegerWindow
 from mdcompiler.backends.kernels.integer_depthwise import tasks as window_tasks
-from mdcompiler.backends.kernels.integer_steps import IntegerStep, IntegerTensor, conv_constants, integer_steps
 from mdcompiler.backends.kernels.pack_weights import (
     blocked_channels,
     pack_bias,
@@ -43,10 +43,12 @@ from mdcompiler.backends.kernels.requantize import (
     Rounding,
 )
 from mdcompiler.backends.kernels.sources import ChannelwiseSource, IntegerConvolutionSource, IntegerWindowSource
+from mdcompiler.errors import InternalError
 from mdcompiler.kernel import LAYOUT, Kernel
 from mdcompiler.quantization.curves import table
 from mdcompiler.quantization.fixed_point import fixed_point
 from mdcompiler.quantization.rounding import conv_multiplier
+from mdcompiler.quantization.steps import Port, Step, Weights, read_steps
 from mdcompiler.target import Target
 
 Array = NDArray[Any]
@@ -56,20 +58,20 @@ Array = NDArray[Any]
 class Chain:
     """A convolution and the steps that its call does as well; output: the tensor it writes."""
 
-    conv: IntegerStep
-    table: IntegerStep | None = None
-    add: IntegerStep | None = None
-    output: IntegerTensor = field(init=False)
+    conv: Step
+    table: Step | None = None
+    add: Step | None = None
+    output: Port = field(init=False)
 
     def __post_init__(self) -> None:
         self.output = (self.add or self.table or self.conv).output
 
     @property
-    def before_add(self) -> IntegerTensor:
+    def before_add(self) -> Port:
         return (self.table or self.conv).output
 
     @property
-    def residual(self) -> IntegerTensor | None:
+    def residual(self) -> Port | None:
         """The other operand of the sum."""
         if self.add is None:
             return None
@@ -85,7 +87,7 @@ class IntegerLowering:
 
     def kernel(self, kernel: Kernel) -> None:
         """Add the calls of one kernel that `select.why_not` accepted."""
-        steps = integer_steps(kernel)
+        steps = list(read_steps(kernel))
         if kernel.kind in ("stem", "head"):
             self._ends(kernel, steps)
             return
@@ -110,7 +112,7 @@ class IntegerLowering:
         tasks = channelwise.flat_tasks(elements)
         self._call(kernel, ChannelwiseSource(template, (elements, self.lanes)), reads, tensor.name, tasks)
 
-    def _first(self, kernel: Kernel, steps: list[IntegerStep]) -> list[IntegerStep]:
+    def _first(self, kernel: Kernel, steps: list[Step]) -> list[Step]:
         """Lower the first operation; what is left."""
         step = steps[0]
         if step.operation == "conv":
@@ -128,7 +130,7 @@ class IntegerLowering:
         operations[step.operation](kernel, step)
         return steps[1:]
 
-    def _ends(self, kernel: Kernel, steps: list[IntegerStep]) -> None:
+    def _ends(self, kernel: Kernel, steps: list[Step]) -> None:
         """The picture's convolution, whose bytes lie interleaved, or a head's, which writes rows."""
         first = next(index for index, step in enumerate(steps) if step.operation == "conv")
         chain, moves = take_chain(steps[first:], may_add=False)
@@ -137,11 +139,12 @@ class IntegerLowering:
         self._convolution(kernel, chain, kernel.kind, steps[0].inputs[0].name)
 
     def _convolution(self, kernel: Kernel, chain: Chain, kind: str, image: str = "") -> None:
-        weight, weight_scale, bias = conv_constants(chain.conv.node)
-        geometry = read_geometry(chain.conv.node)
+        constants = weights_of(chain.conv)
+        weight, weight_scale = constants.centred.astype(np.int16), np.array(constants.quantization.scale)
+        geometry = read_geometry(node_of(chain.conv))
         source = chain.conv.inputs[0]
         ending = Ending(self.rounding, chain.table is not None, chain.add is not None, self._has("avx512vbmi"))
-        start = start_table(weight, bias, source.zero_point, geometry, self.lanes)
+        start = start_table(weight, constants.bias, source.zero_point, geometry, self.lanes)
         function: FunctionSource
         if kind == "depthwise":
             window = IntegerWindow(geometry, len(weight), self.lanes, ending)
@@ -163,7 +166,7 @@ class IntegerLowering:
             function = IntegerConvolutionSource(work, tile)
             packed, tasks = pack_integer_convolution(weight, work, tile.groups), tile.tasks(geometry, work.out_blocks)
         name = self._with_slack(kernel, image, geometry.pixels * weight.shape[1]) if kind == "stem" else source.name
-        role = chain.conv.node.name
+        role = chain.conv.name
         reads = (
             name,
             self._constant(kernel, f"{role}/weight", packed),
@@ -184,7 +187,7 @@ class IntegerLowering:
 
     def _ending(self, kernel: Kernel, chain: Chain, multiplier: Array) -> tuple[str, ...]:
         """The parameters of the requantizer, in the order of `requantize.Requantizer`."""
-        role = chain.conv.node.name
+        role = chain.conv.name
         numbers = np.zeros(NUMBERS, np.int32)
         numbers[[ZERO, LOW, HIGH]] = chain.conv.output.zero_point, chain.conv.low, chain.conv.high
         names = list(self._multiplier(kernel, role, multiplier))
@@ -211,8 +214,8 @@ class IntegerLowering:
         self,
         kernel: Kernel,
         role: str,
-        step: IntegerStep,
-        operands: tuple[IntegerTensor, IntegerTensor],
+        step: Step,
+        operands: tuple[Port, Port],
         numbers: Array,
     ) -> str:
         """Fill in what a sum needs in `numbers`; the name of its two float factors."""
@@ -228,31 +231,31 @@ class IntegerLowering:
         factors = np.array([own.scale / result.scale, other.scale / result.scale], np.float32)
         return self._constant(kernel, f"{role}/factors", factors)
 
-    def _table_of(self, kernel: Kernel, step: IntegerStep) -> str:
+    def _table_of(self, kernel: Kernel, step: Step) -> str:
         assert step.activation is not None
         values = table(step.activation, step.inputs[0].quantization, step.output.quantization)
-        return self._constant(kernel, f"{step.node.name}/table", values)
+        return self._constant(kernel, f"{step.name}/table", values)
 
-    def _table(self, kernel: Kernel, step: IntegerStep) -> None:
+    def _table(self, kernel: Kernel, step: Step) -> None:
         size = self._size_of(kernel, step)
         reads = (step.inputs[0].name, self._table_of(kernel, step))
         source = ChannelwiseSource("table", (size,))
         self._declare_like(kernel, step)
         self._call(kernel, source, reads, step.output.name, channelwise.flat_tasks(size), in_place=True)
 
-    def _add(self, kernel: Kernel, step: IntegerStep) -> None:
+    def _add(self, kernel: Kernel, step: Step) -> None:
         left, right = step.inputs
         numbers = np.zeros(NUMBERS, np.int32)
-        factors = self._factors(kernel, step.node.name, step, (left, right), numbers)
-        reads = (left.name, right.name, self._constant(kernel, f"{step.node.name}/numbers", numbers), factors)
+        factors = self._factors(kernel, step.name, step, (left, right), numbers)
+        reads = (left.name, right.name, self._constant(kernel, f"{step.name}/numbers", numbers), factors)
         size = self._size_of(kernel, step)
         source = ChannelwiseSource("add_int8", (size, self.lanes, self.rounding))
         self._declare_like(kernel, step)
         self._call(kernel, source, reads, step.output.name, channelwise.flat_tasks(size), in_place=True)
 
-    def _pool(self, kernel: Kernel, step: IntegerStep) -> None:
+    def _pool(self, kernel: Kernel, step: Step) -> None:
         source, result = step.inputs[0], step.output
-        _, channels, height, width = step.node.inputs[0].shape
+        _, channels, height, width = node_of(step).inputs[0].shape
         pixels, blocks = int(height * width), -(-int(channels) // self.lanes)
         multiplier = np.array([source.scale / (pixels * result.scale)])
         numbers = self._numbers(kernel, step, source.zero_point)
@@ -261,9 +264,9 @@ class IntegerLowering:
         function = ChannelwiseSource("mean_int8", (blocks, pixels, self.lanes, self.rounding))
         self._call(kernel, function, reads, result.name, blocks)
 
-    def _product(self, kernel: Kernel, step: IntegerStep) -> None:
+    def _product(self, kernel: Kernel, step: Step) -> None:
         own, other = step.inputs
-        shapes = [tuple(tensor.shape) for tensor in step.node.inputs]
+        shapes = [tuple(tensor.shape) for tensor in node_of(step).inputs]
         if shapes[0][2:] == (1, 1) and shapes[1][2:] != (1, 1):
             own, other, shapes = other, own, shapes[::-1]
         _, channels, height, width = shapes[0]
@@ -275,32 +278,32 @@ class IntegerLowering:
         function = ChannelwiseSource("gate_int8", (blocks, pixels, self.lanes, self.rounding))
         self._call(kernel, function, reads, step.output.name, blocks, in_place=True)
 
-    def _numbers(self, kernel: Kernel, step: IntegerStep, own_zero: int, other_zero: int = 0) -> str:
+    def _numbers(self, kernel: Kernel, step: Step, own_zero: int, other_zero: int = 0) -> str:
         numbers = np.zeros(NUMBERS, np.int32)
         numbers[[ZERO, LOW, HIGH]] = step.output.zero_point, step.low, step.high
         numbers[[OWN_ZERO, OTHER_ZERO]] = own_zero, other_zero
-        return self._constant(kernel, f"{step.node.name}/numbers", numbers)
+        return self._constant(kernel, f"{step.name}/numbers", numbers)
 
-    def _pair(self, kernel: Kernel, step: IntegerStep, multiplier: Array) -> tuple[str, str]:
+    def _pair(self, kernel: Kernel, step: Step, multiplier: Array) -> tuple[str, str]:
         """Multiplier and shift of an operation that has one of each, whatever the rounding."""
-        names = self._multiplier(kernel, step.node.name, multiplier)
+        names = self._multiplier(kernel, step.name, multiplier)
         return (names[0], names[-1])
 
-    def _move(self, kernel: Kernel, step: IntegerStep) -> None:
-        size = int(np.prod(step.node.outputs[0].shape))
+    def _move(self, kernel: Kernel, step: Step) -> None:
+        size = int(np.prod(node_of(step).outputs[0].shape))
         self.program.steps.append(View(kernel.name, step.output.name, step.inputs[0].name, 0, size, part_is_new=True))
 
-    def _concat(self, kernel: Kernel, step: IntegerStep) -> None:
+    def _concat(self, kernel: Kernel, step: Step) -> None:
         offset = 0
-        for tensor, real in zip(step.inputs, step.node.inputs, strict=True):
+        for tensor, real in zip(step.inputs, node_of(step).inputs, strict=True):
             size = int(np.prod(real.shape))
             view = View(kernel.name, tensor.name, step.output.name, offset, size, part_is_new=False)
             self.program.steps.append(view)
             offset += size
 
-    def _size_of(self, kernel: Kernel, step: IntegerStep) -> int:
+    def _size_of(self, kernel: Kernel, step: Step) -> int:
         """Bytes of the step's result in the kernel's layout."""
-        shape = [int(extent) for extent in step.node.outputs[0].shape]
+        shape = [int(extent) for extent in node_of(step).outputs[0].shape]
         if kernel.nodes[0].attrs.get(LAYOUT):
             shape[1] = -(-shape[1] // self.lanes) * self.lanes
         return int(np.prod(shape))
@@ -311,11 +314,11 @@ class IntegerLowering:
             shape[1] = -(-shape[1] // self.lanes) * self.lanes
         return int(np.prod(shape))
 
-    def _declare_like(self, kernel: Kernel, step: IntegerStep) -> None:
+    def _declare_like(self, kernel: Kernel, step: Step) -> None:
         if step.output.name not in self.program.sizes and step.output.name not in self.program.outputs:
             self.program.buffer(step.output.name, self._size_of(kernel, step))
 
-    def _declare(self, tensor: IntegerTensor, elements: int, channels: int) -> None:
+    def _declare(self, tensor: Port, elements: int, channels: int) -> None:
         """Memory of a result inside a kernel; results of kernels have theirs already."""
         if tensor.name not in self.program.sizes and tensor.name not in self.program.outputs:
             blocks = -(-channels // self.lanes)
@@ -336,7 +339,21 @@ class IntegerLowering:
         self.program.call(kernel.name, source, reads, (target,), tasks, in_place)
 
 
-def take_chain(steps: list[IntegerStep], may_add: bool) -> tuple[Chain, list[IntegerStep]]:
+def node_of(step: Step) -> gs.Node:
+    """The operator of a step that has one: all but a bare change of scale, which has no template."""
+    if step.node is None:
+        raise InternalError(f"{step.name} is a change of scale by itself.")
+    return step.node
+
+
+def weights_of(step: Step) -> Weights:
+    """The constants of a convolution."""
+    if step.weights is None:
+        raise InternalError(f"{step.name} is no convolution.")
+    return step.weights
+
+
+def take_chain(steps: list[Step], may_add: bool) -> tuple[Chain, list[Step]]:
     """The convolution at the start of `steps` with the table and sum that follow it, and what is left."""
     conv, rest = steps[0], steps[1:]
     after_table = after_add = None

@@ -16,13 +16,13 @@ from mdcompiler.backends.kernels import channelwise, convolution, depthwise
 from mdcompiler.backends.kernels import read_kernel as read
 from mdcompiler.backends.kernels.activation import Curve
 from mdcompiler.backends.kernels.choose_tile import choose_convolution_tile, choose_window_pixels
-from mdcompiler.backends.kernels.integer_steps import is_integer
 from mdcompiler.backends.kernels.pack_weights import blocked_channels, pack_bias, pack_convolution, pack_dense
 from mdcompiler.backends.kernels.requantize import Rounding
 from mdcompiler.backends.kernels.select import read_pool, why_not
 from mdcompiler.backends.kernels.sources import ChannelwiseSource, ConvolutionSource, WindowSource
 from mdcompiler.backends.legalize import LegalKernel
 from mdcompiler.kernel import LAYOUT, Kernel, kernels
+from mdcompiler.quantization.steps import is_integer
 from mdcompiler.target import Target
 
 _FLOAT_BYTES = 4

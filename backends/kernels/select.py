@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from mdcompiler.backends.kernels import read_kernel as read
-from mdcompiler.backends.kernels.integer_steps import is_integer, quantization_of
 from mdcompiler.backends.kernels.read_integer import check_integer
 from mdcompiler.kernel import Kernel
+from mdcompiler.quantization.steps import affine, is_integer
 
 Wish = Literal["plain", "blocked", "stem", "head", "any"]
 """Layout of a kernel's inputs and outputs. stem: plain in, blocked out; head: blocked in, plain out."""
@@ -64,7 +64,7 @@ def layout_wish(kernel: Kernel, lanes: int) -> Wish:
 
 def read_conversion(kernel: Kernel) -> None:
     """A kernel of kind quantize or dequantize: one scale, uint8."""
-    quantization = quantization_of(kernel.nodes[0])
+    quantization = affine(kernel.nodes[0])
     if quantization.axis is not None or quantization.dtype != "uint8":
         raise read.NoTemplate(
             f"{quantization.dtype} with {len(quantization.scale)} scales; the template has one, uint8."

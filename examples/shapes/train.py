@@ -123,7 +123,7 @@ class Training:
         encodings, logits = self.model(images)
         boxes, classes = detection_loss(encodings, logits, slots, targets)
         self.optimizer.zero_grad(set_to_none=True)
-        (BOX_WEIGHT * boxes + classes).backward()  # type: ignore[no-untyped-call]
+        (BOX_WEIGHT * boxes + classes).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
         self.optimizer.step()
         self.step += 1

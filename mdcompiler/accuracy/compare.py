@@ -25,6 +25,8 @@ from mdcompiler.names import block_of
 from mdcompiler.progress import Progress, silent
 
 Arrays = dict[str, NDArray[Any]]
+_NEAR = 0.05
+"""Share of a range by which a value may be outside: clipping it costs less than a wider range would."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class _Comparison:
         for name, noise in self.noise.items():
             noise.update(want[name], got[name])
         for name, quantizer in self.held.items():
-            margin = quantizer.scale / 2
+            margin = max(quantizer.scale / 2, _NEAR * (quantizer.high - quantizer.low))
             beyond = (want[name] < quantizer.low - margin) | (want[name] > quantizer.high + margin)
             self.outside[name] += int(np.count_nonzero(beyond))
             self.sizes[name] += beyond.size

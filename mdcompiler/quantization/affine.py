@@ -34,7 +34,9 @@ def representable(quantization: Quantization) -> tuple[float, float]:
     return (low - zero_point) * scale, (high - zero_point) * scale
 
 
-def from_range(low: float, high: float, dtype: str, symmetric: bool = False, power_of_two: bool = False) -> Quantization:
+def from_range(
+    low: float, high: float, dtype: str, symmetric: bool = False, power_of_two: bool = False
+) -> Quantization:
     """The per-tensor quantization of `dtype` that covers [low, high] and 0.
 
     symmetric: the zero point is 0, or the middle of an unsigned type. power_of_two: the scale is the next power of

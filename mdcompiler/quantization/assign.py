@@ -162,8 +162,8 @@ def picture_quantization(step: FloatStep) -> tuple[Quantization, float]:
     scale, offset = (_operand(node) for node in (scale_node, offset_node))
     if not scale > 0 or not 0 <= -offset / scale <= 255:
         raise UnsupportedError(
-            f"inserting quantization: {step.name} maps the picture's bytes by {scale} * byte + {offset}; the scale must "
-            "be positive and 0 within the bytes' range. Choose precision float for the stem."
+            f"inserting quantization: {step.name} maps the picture's bytes by {scale} * byte + {offset}; the scale "
+            "must be positive and 0 within the bytes' range. Choose precision float for the stem."
         )
     rounded = float(np.float32(scale))
     zero_point = math.floor(-offset / rounded + 0.5)

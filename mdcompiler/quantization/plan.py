@@ -97,7 +97,7 @@ class Planner:
         elif not reason and self._is_output_concat(steps):
             reason = "its parts keep their own scales, and only float kernels read it"
         if reason or isinstance(steps, str):
-            self._stay_float(kernel, reason)
+            self._stay_float(kernel, precision, reason)
             return
         dtype = self._dtype(kernel, precision)
         for step in steps:
@@ -112,14 +112,12 @@ class Planner:
             )
         return dtype
 
-    def _stay_float(self, kernel: Kernel, reason: str) -> None:
-        if kernel.kind not in self.scheme.may_stay_float and self.precision.get(kernel.name, self.default) != "float":
-            chosen = self.precision.get(kernel.block, self.default)
-            if chosen != "float":
-                raise UnsupportedError(
-                    f"inserting quantization: {kernel.name} ({kernel.kind}) must be integers on a machine of the scheme "
-                    f"{self.scheme.name}, but {reason}. Choose precision float for it, or another target."
-                )
+    def _stay_float(self, kernel: Kernel, precision: Precision, reason: str) -> None:
+        if kernel.kind not in self.scheme.may_stay_float and precision != "float":
+            raise UnsupportedError(
+                f"inserting quantization: {kernel.name} ({kernel.kind}) must be integers on a machine of the scheme "
+                f"{self.scheme.name}, but {reason}. Choose precision float for it, or another target."
+            )
         self.plan.refusals.append(Refusal(kernel.nodes[0].name, f"{kernel.name} stays float: {reason}"))
 
     def _is_output_concat(self, steps: tuple[FloatStep, ...]) -> bool:
@@ -152,10 +150,14 @@ class Planner:
         self.assignment.dtypes[made] = dtype
         if step.operation == "move":
             self._share(step.inputs[0].name, made)
-        if step.operation == "concat" and (self._alike(step) or self._leaves(step)):
+        if step.operation == "concat" and self._joins(step):
             for part in step.inputs:
                 self._share(part.name, made)
         self.plan.steps.append(PlannedStep(step, kernel))
+
+    def _joins(self, step: FloatStep) -> bool:
+        """Whether the parts take the scale of the concatenation; not when the caller gives it one of its own."""
+        return step.output.name not in self.parameters.quantization and (self._alike(step) or self._leaves(step))
 
     def _share(self, first: str, second: str) -> None:
         if second not in self.parameters.quantization or first not in self.parameters.quantization:

@@ -74,8 +74,7 @@ def rescale_sum(
     if rounding == "power-of-two":
         base = min(left, right)
         raised = [
-            part.astype(np.int64) << exponent_of(scale / base)
-            for part, scale in ((first, left), (second, right))
+            part.astype(np.int64) << exponent_of(scale / base) for part, scale in ((first, left), (second, right))
         ]
         return divide_half_up(raised[0] + raised[1], -exponent_of(base / result))
     return _fixed_point_sum(first, second, scales, rounding, _WIDE_ADD_SHIFT if wide else _ADD_SHIFT)
@@ -87,14 +86,31 @@ def _fixed_point_sum(
     left, right, result = scales
     twice = 2.0 * max(left, right)
     total = sum(
-        rescale(part.astype(np.int64) << bits, scale / twice, rounding) for part, scale in ((first, left), (second, right))
+        rescale(part.astype(np.int64) << bits, scale / twice, rounding)
+        for part, scale in ((first, left), (second, right))
     )
     return rescale(np.asarray(total), twice / (2.0**bits * result), rounding)
+
+
+def rescale_part(x: Array, zero_point: int, scales: tuple[float, float], rounding: Rounding) -> Integers:
+    """A part of a concatenation in the scale of the whole: `(x - zero_point) * scales[0] / scales[1]`.
+
+    With fixed-point rounding this is TFLite's ConcatenationWithScaling (kernels/internal/reference/
+    reference_ops.h), which computes in float32 and rounds half away from zero.
+    """
+    if rounding not in ("fixed-point-double", "fixed-point-single"):
+        return rescale(x.astype(np.int64) - zero_point, scales[0] / scales[1], rounding)
+    factor = np.float32(scales[0]) * (np.float32(1.0) / np.float32(scales[1]))
+    offset = np.float32(-zero_point) * factor
+    scaled = (x.astype(np.float32) * factor + offset).astype(np.float64)
+    return np.asarray(np.copysign(np.floor(np.abs(scaled) + 0.5), scaled).astype(np.int64))
 
 
 def exponent_of(value: Any) -> Any:
     """e of `value = 2^e`. Raises InternalError for any other number."""
     fraction, exponent = np.frexp(np.asarray(value, np.float64))
     if not np.all(fraction == 0.5):
-        raise InternalError(f"a scale ratio of {value} in a power-of-two scheme; every scale of it must be a power of two")
+        raise InternalError(
+            f"a scale ratio of {value} in a power-of-two scheme; every scale of it must be a power of two"
+        )
     return exponent.astype(np.int64) - 1

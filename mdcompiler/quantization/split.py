@@ -63,11 +63,11 @@ def split(graph: gs.Graph, kernel: Kernel) -> tuple[FloatStep, ...] | str:
     """The integer operations of `kernel` in order, or why it must stay float (a sentence without a full stop)."""
     try:
         return tuple(_steps(graph, kernel))
-    except _NoIntegerForm as reason:
+    except _NoIntegerFormError as reason:
         return str(reason)
 
 
-class _NoIntegerForm(Exception):
+class _NoIntegerFormError(Exception):
     pass
 
 
@@ -86,7 +86,7 @@ def _steps(graph: gs.Graph, kernel: Kernel) -> Iterator[FloatStep]:
 def _picture(nodes: list[gs.Node]) -> FloatStep:
     chain = tuple(nodes[: len(_PICTURE)])
     if tuple(node.op for node in chain) != _PICTURE:
-        raise _NoIntegerForm(f"the preprocessing is not {', '.join(_PICTURE)}")
+        raise _NoIntegerFormError(f"the preprocessing is not {', '.join(_PICTURE)}")
     return FloatStep("picture", chain, (chain[0].inputs[0],), chain[-1].outputs[0])
 
 
@@ -104,7 +104,7 @@ def _step(graph: gs.Graph, node: gs.Node) -> FloatStep:
 def _alone(step: FloatStep) -> FloatStep:
     """`step` without the clamp, which belongs to another kernel."""
     if step.operation == "table":
-        raise _NoIntegerForm(f"{step.name} is part of an activation that two kernels share")
+        raise _NoIntegerFormError(f"{step.name} is part of an activation that two kernels share")
     return FloatStep(step.operation, step.nodes[:1], step.inputs, step.nodes[0].outputs[0])
 
 
@@ -115,10 +115,10 @@ def _clamp(graph: gs.Graph, tensor: gs.Variable) -> Activation | None:
 
 def _operation(node: gs.Node) -> Operation:
     if node.domain:
-        raise _NoIntegerForm(f"{node.name} is a {node.domain}.{node.op}")
+        raise _NoIntegerFormError(f"{node.name} is a {node.domain}.{node.op}")
     for tensor in node.inputs:
         if isinstance(tensor, gs.Variable) and not tensor.is_empty() and tensor.dtype != np.float32:
-            raise _NoIntegerForm(f"{node.name} reads {tensor.name} of type {np.dtype(tensor.dtype)}")
+            raise _NoIntegerFormError(f"{node.name} reads {tensor.name} of type {np.dtype(tensor.dtype)}")
     if node.op == "Conv":
         return _convolution(node)
     if node.op in MOVES:
@@ -131,7 +131,7 @@ def _operation(node: gs.Node) -> Operation:
 
 def _convolution(node: gs.Node) -> Operation:
     if not all(isinstance(tensor, gs.Constant) for tensor in node.inputs[1:]) or node.inputs[1].values.ndim != 4:
-        raise _NoIntegerForm(f"{node.name} is no two-dimensional convolution with constant weights")
+        raise _NoIntegerFormError(f"{node.name} is no two-dimensional convolution with constant weights")
     return "conv"
 
 
@@ -147,7 +147,7 @@ def _arithmetic(node: gs.Node) -> Operation:
 
 
 def _refuse(node: gs.Node) -> Operation:
-    raise _NoIntegerForm(f"{node.name} ({node.op}) has no integer form")
+    raise _NoIntegerFormError(f"{node.name} ({node.op}) has no integer form")
 
 
 def _table(node: gs.Node) -> FloatStep:

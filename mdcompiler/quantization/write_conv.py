@@ -73,7 +73,7 @@ def _bias_steps(conv: gs.Node, bias: Array, scale: Array) -> Array:
     steps = np.rint(bias / scale)
     if np.abs(steps).max(initial=0) >= 2**31:
         raise UnsupportedError(
-            f"inserting quantization: the bias of {conv.name} is {np.abs(steps).max():.3g} steps of input scale * weight "
-            "scale; int32 holds 2147483647. Give its weights a larger scale, or choose precision float for it."
+            f"inserting quantization: the bias of {conv.name} is {np.abs(steps).max():.3g} steps of its scale "
+            "(input * weight); int32 holds 2147483647. Give its weights a larger scale, or choose precision float."
         )
     return steps.astype(np.int32)

@@ -62,7 +62,7 @@ class _Writer:
                 self._write_step(planned)
         self.graph.nodes = self.nodes
         if any(item.dtype in ("uint16", "int16") for item in self.plan.quantization.values()):
-            self.graph.opset = max(self.graph.opset, WIDE_OPSET)
+            _raise_opset(self.graph)
 
     def _float_node(self, node: gs.Node) -> None:
         node.inputs = [self._real(t) if t.name in self.integers else t for t in node.inputs]
@@ -118,14 +118,12 @@ class _Writer:
         kept = step.nodes[:1] if clamped else step.nodes
         self.nodes.extend(kept)
         last = kept[-1]
-        if clamped:
-            clamp = self._clamp(planned)
-            step.nodes[1].inputs = []
-            if clamp is not None:
-                self.nodes.append(clamp)
-                last = clamp
-            else:
-                step.nodes[1].outputs = []
+        clamp = self._clamp(planned) if clamped else None
+        if clamp is not None:
+            self.nodes.append(clamp)
+            last = clamp
+        elif clamped:
+            step.nodes[1].inputs, step.nodes[1].outputs = [], []
         if is_output(self.graph, last.outputs[0]):
             name = self._name(f"{last.outputs[0].name}/real")
             last.outputs = [gs.Variable(name, np.dtype(np.float32), list(step.output.shape))]
@@ -140,7 +138,8 @@ class _Writer:
         if (low, high) == (least, most):
             return None
         old, source = step.nodes[1], step.nodes[0].outputs[0]
-        ends = {key: self._scalar(f"{step.output.name}/{key}", value) for key, value in self._ends(step, low, high, quantization)}
+        wanted = self._ends(step, low, high, quantization)
+        ends = {key: self._shared(f"{step.output.name}/{key}", np.array(value, np.float32)) for key, value in wanted}
         op = "Clip" if len(ends) == 2 else "Min" if "max" in ends else "Max"
         if op == "Max" and step.low == 0:
             op, ends = "Relu", {}
@@ -183,7 +182,7 @@ class _Writer:
         integers = self.integers[name]
         made = result or self._variable(f"{name}/dq", "float32", integers.shape)
         inputs = [integers, *self._affine(name, self.plan.quantization[name])]
-        self._append("DequantizeLinear", made, inputs, home, node_name=f"{name}/dq" if result is not None else "")
+        self._append("DequantizeLinear", made, inputs, home, f"{name}/dq" if result is not None else "")
         return made
 
     def _constant_dq(self, name: str, values: NDArray[Any], quantization: Quantization, home: Home) -> gs.Variable:
@@ -192,16 +191,23 @@ class _Writer:
             integers = gs.Constant(self._name(f"{name}_q"), np.ascontiguousarray(values))
             self.constants[f"{name}_q"] = integers
         made = self._variable(f"{name}/dq", "float32", list(values.shape))
-        attributes = {} if quantization.axis is None else {"axis": quantization.axis}
-        self._append("DequantizeLinear", made, [integers, *self._affine(name, quantization)], home, **attributes)
+        self._append(
+            "DequantizeLinear", made, [integers, *self._affine(name, quantization)], home, "", quantization.axis
+        )
         return made
 
     def _append(
-        self, op: str, made: gs.Variable, inputs: list[gs.Tensor], home: Home, node_name: str = "", **attributes: int
+        self,
+        op: str,
+        made: gs.Variable,
+        inputs: list[gs.Tensor],
+        home: Home,
+        node_name: str = "",
+        axis: int | None = None,
     ) -> None:
-        marks = {KERNEL: home[0], KIND: home[1]}
+        attributes = {KERNEL: home[0], KIND: home[1]} | ({} if axis is None else {"axis": axis})
         name = self._name(node_name) if node_name else made.name
-        self.nodes.append(gs.Node(op, name, {**attributes, **marks}, inputs, [made]))
+        self.nodes.append(gs.Node(op, name, attributes, inputs, [made]))
 
     def _affine(self, name: str, quantization: Quantization) -> list[gs.Constant]:
         whole = quantization.axis is None
@@ -210,9 +216,6 @@ class _Writer:
             self._shared(f"{name}/scale", scale.reshape(()) if whole else scale),
             self._shared(f"{name}/zero_point", zero.reshape(()) if whole else zero),
         ]
-
-    def _scalar(self, name: str, value: float) -> gs.Constant:
-        return self._shared(name, np.array(value, np.float32))
 
     def _shared(self, name: str, value: NDArray[Any]) -> gs.Constant:
         found = self.constants.get(name)
@@ -228,6 +231,13 @@ class _Writer:
         name = unique(wanted, self.taken)
         self.taken.add(name)
         return name
+
+
+def _raise_opset(graph: gs.Graph) -> None:
+    graph.opset = max(graph.opset, WIDE_OPSET)
+    for item in graph.import_domains or ():
+        if item.domain in ("", "ai.onnx"):
+            item.version = graph.opset
 
 
 def _home(kernel: Kernel) -> Home:

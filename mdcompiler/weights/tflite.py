@@ -7,7 +7,7 @@ variance 1, gamma sqrt(1 + epsilon), beta the bias.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,13 @@ class TfliteImport:
     `<path>/weight` and folded biases `<path>/bias`; the activations `<path>/act`, linear `<path>/bn`, `<block>/add`,
     `<block>/se/…`, predictors `head/l0/box/pw/conv`; `head/concat_boxes`, `head/concat_scores`, `head/sigmoid`.
     anchors: float32 [A, 4] (y center, x center, height, width) as the file has them; None without post-processing.
+    integers: the quantized weights and folded biases themselves, by the names and in the layout of `quantization`.
     """
 
     weights: Weights
     quantization: dict[str, Quantization]
     anchors: NDArray[np.float32] | None
+    integers: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def read_tflite(path: str | Path, spec: Spec) -> TfliteImport:
@@ -61,7 +63,7 @@ def read_tflite(path: str | Path, spec: Spec) -> TfliteImport:
     ends = {"head/concat_boxes": head.concatenated[0], "head/concat_scores": head.concatenated[1]}
     activations = {**match.tensors, **ends, "head/sigmoid": head.scores}
     importer.quantization.update(_activations(graph, activations))
-    return TfliteImport(importer.weights, importer.quantization, _anchors(graph, head.postprocess))
+    return TfliteImport(importer.weights, importer.quantization, _anchors(graph, head.postprocess), importer.integers)
 
 
 def convolutions(network: Network) -> Iterator[Conv]:
@@ -79,6 +81,7 @@ class _Importer:
         self.match = match
         self.weights: Weights = {}
         self.quantization: dict[str, Quantization] = {}
+        self.integers: dict[str, NDArray[Any]] = {}
 
     def take(self, conv: Conv) -> None:
         operator = self.match.convs[conv.path]
@@ -111,6 +114,7 @@ class _Importer:
             self.weights[name] = data.astype(np.float32)
             return
         self.quantization[name] = _quantization(self.graph, name, constant, order)
+        self.integers[name] = data
         self.weights[name] = self.quantization[name].dequantize(data)
 
 

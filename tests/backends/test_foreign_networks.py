@@ -37,7 +37,7 @@ def compile_and_compare(model: onnx.ModelProto, folder: Path, **options: Any) ->
     inputs = {
         value.name: sample(
             random,
-            [dim.dim_value for dim in value.type.tensor_type.shape.dim],
+            tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim),
             np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)),
         )
         for value in model.graph.input
@@ -62,6 +62,7 @@ def test_onnx_node_tests(name: str, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the generators of other node tests overflow on purpose
         case = next(case for case in collect_testcases(None) if case.name == name)
+    assert case.model is not None
     compile_and_compare(case.model, tmp_path)
 
 

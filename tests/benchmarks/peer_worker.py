@@ -71,7 +71,7 @@ def main() -> None:
     started = time.perf_counter_ns()
     run = LOADERS[runtime](Path(model), int(threads), np.load(image))
     print(time.perf_counter_ns() - started, flush=True)
-    np.savez(outputs, **run())
+    np.savez(outputs, allow_pickle=False, **run())
     for line in sys.stdin:
         if line.strip() == "memory":
             print(peak_kib(), flush=True)
