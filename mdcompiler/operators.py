@@ -36,11 +36,11 @@ def attach_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def operator_names() -> frozenset[str]:
     """The names of all operators of the domain `mdc`."""
-    return frozenset(body.name for body in _bodies(OPSET))
+    return frozenset(body.name for body in _bodies())
 
 
 def _bodies(opset: int = OPSET) -> list[onnx.FunctionProto]:
-    return [*postprocess_functions(DOMAIN, OPSET), _change_layout(opset)]
+    return [*postprocess_functions(DOMAIN, opset), _change_layout(opset)]
 
 
 def detach_functions(model: onnx.ModelProto) -> onnx.ModelProto:

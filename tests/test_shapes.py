@@ -127,15 +127,15 @@ def test_shipped_detectors_find_the_shapes(name: str) -> None:
     right = objects = claims = 0
     for scene in held_out_scenes(12, spec.input.height):
         outputs = run_reference(model, {"image": scene.image[np.newaxis]})
-        sure = outputs["scores"][0] >= 0.3
+        sure = outputs["scores"][0] >= 0.5
         boxes, classes = outputs["boxes"][0][sure], outputs["classes"][0][sure]
         same = classes[:, None] == scene.classes[None]
         hits = (overlaps(boxes, scene.boxes) >= 0.5) & same
         right += int(hits.any(axis=0).sum())
         objects += len(scene.classes)
         claims += int(sure.sum())
-    assert right >= 0.4 * objects, f"{right} of {objects} shapes found"
-    assert right >= 0.5 * claims, f"{right} of {claims} detections are right"
+    assert right >= 0.35 * objects, f"{right} of {objects} shapes found"
+    assert right >= 0.6 * claims, f"{right} of {claims} detections are right"
 
 
 def test_accuracy_of_truth_of_moved_boxes_and_of_blindness() -> None:

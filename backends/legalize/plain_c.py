@@ -50,7 +50,7 @@ def compile_plain_c(functions: Mapping[str, PrimFunc], llvm_target: Mapping[str,
     module = tvm.IRModule({name: function.with_attr("global_symbol", name) for name, function in functions.items()})
     lowered = _pipeline(alignment_bytes)(tvm.tirx.transform.BindTarget(target)(module))
     library = tvm.get_global_func("target.build.llvm")(lowered, target)
-    object_code = _object_file(library)
+    object_code = object_bytes(library)
     if any(symbol in object_code for symbol in _RUNTIME_SYMBOLS):
         raise UnsupportedError(
             f"compiling {', '.join(functions)}: the code calls functions of TVM's runtime, which is not on the "
@@ -59,7 +59,8 @@ def compile_plain_c(functions: Mapping[str, PrimFunc], llvm_target: Mapping[str,
     return object_code
 
 
-def _object_file(library: Any) -> bytes:
+def object_bytes(library: Any) -> bytes:
+    """The machine code of a built module as a relocatable object file."""
     with tempfile.TemporaryDirectory(prefix="mdc-object-") as folder:
         path = Path(folder) / "kernels.o"
         library.write_to_file(str(path), "o")
@@ -69,9 +70,6 @@ def _object_file(library: Any) -> bytes:
 def _pipeline(alignment_bytes: int) -> Any:
     """TVM's default pipeline for scheduled TIR without its GPU passes, `_bare` in `MakePackedAPI`'s place."""
     from tvm import s_tir, tirx, transform
-
-    def bare(module: IRModule, _: Any) -> IRModule:
-        return _bare_module(module, alignment_bytes)
 
     return transform.Sequential(
         [
@@ -101,7 +99,7 @@ def _pipeline(alignment_bytes: int) -> Any:
             tirx.transform.CommonSubexprElim(),
             tirx.transform.FP8ComputeLegalize(),
             tirx.transform.VerifyMemory(),
-            transform.module_pass(bare, opt_level=0, name="BarePointers"),
+            bare_pointers(alignment_bytes),
             # These two rewrite buffers, so they must see the pointers that `bare` introduces.
             tirx.transform.FP8StorageLegalize(),
             tirx.transform.BF16StorageLegalize(),
@@ -111,23 +109,34 @@ def _pipeline(alignment_bytes: int) -> Any:
     )
 
 
-def _bare_module(module: IRModule, alignment_bytes: int) -> IRModule:
-    import tvm
+def bare_pointers(alignment_bytes: int | None) -> Any:
+    """The pass that gives every function a bare pointer for each buffer parameter and lets it return 0.
 
-    functions = {variable: _bare(function, alignment_bytes) for variable, function in module.functions.items()}
-    return tvm.IRModule(functions, attrs=module.attrs)
+    alignment_bytes: what the caller promises of every pointer; None: what each buffer itself states.
+    """
+    from tvm import transform
+
+    def bare(module: IRModule, _: Any) -> IRModule:
+        import tvm
+
+        functions = {variable: _bare(function, alignment_bytes) for variable, function in module.functions.items()}
+        return tvm.IRModule(functions, attrs=module.attrs)
+
+    return transform.module_pass(bare, opt_level=0, name="BarePointers")
 
 
-def _bare(function: PrimFunc, alignment_bytes: int) -> PrimFunc:
+def _bare(function: PrimFunc, alignment_bytes: int | None) -> PrimFunc:
     """`function` with a pointer for each buffer parameter, returning 0."""
     import tvm
     from tvm import tirx
+    from tvm.tirx.buffer import is_buffer_var
 
-    pointers = [_pointer(parameter) for parameter in function.params]
+    parameters = list(function.params)
+    pointers = [_pointer(parameter) for parameter in parameters]
     declared = [
         statement
-        for parameter, pointer in zip(function.params, pointers, strict=True)
-        if pointer is not parameter
+        for parameter, pointer in zip(parameters, pointers, strict=True)
+        if is_buffer_var(parameter)
         for statement in _declare(parameter, pointer, alignment_bytes)
     ]
     body = tirx.SeqStmt([*declared, function.body, tirx.Return(tirx.const(0, "int32"))])
@@ -147,10 +156,10 @@ def _pointer(parameter: Var) -> Var:
     return tvm.ir.Var(parameter.name, kind)
 
 
-def _declare(buffer: Var, pointer: Var, alignment_bytes: int) -> list[Stmt]:
+def _declare(buffer: Var, pointer: Var, alignment_bytes: int | None) -> list[Stmt]:
     """Let `buffer` live at `pointer`, aligned as promised."""
     from tvm import tirx
 
-    alignment = tirx.const(alignment_bytes, "int32")
+    alignment = tirx.const(alignment_bytes or int(buffer.ty.data_alignment), "int32")
     nothing = tirx.Evaluate(tirx.const(0, "int32"))
     return [tirx.DeclBuffer(buffer, data=pointer), tirx.AttrStmt(buffer, "storage_alignment", alignment, nothing)]

@@ -153,7 +153,7 @@ def block_ends(graph: gs.Graph) -> dict[str, str]:
     for kernel in kernels(graph):
         floats = [tensor.name for tensor in kernel.outputs if tensor.dtype == np.float32]
         if floats and kernel.kind != "postprocess":
-            found[place_of(floats[-1])] = floats[-1]
+            found[place_of(kernel.name)] = floats[-1]
     return found
 
 

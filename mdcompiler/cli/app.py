@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from mdcompiler import __version__
-from mdcompiler.cli import catalog, compile_command, networks, use
+from mdcompiler.cli import catalog, compile_command, networks, quantize_command, use
 from mdcompiler.errors import InternalError, MdcError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ for _verb, _command in (
     ("lower", networks.lower),
     ("schema", networks.schema),
     ("compile", compile_command.compile_network),
+    ("quantize", quantize_command.quantize),
     ("run", use.run),
     ("detect", use.detect),
     ("bench", use.bench),

@@ -71,7 +71,7 @@ def test_one_wrecked_scale_is_refused_by_its_block(
     assert found[0].measure.startswith(measure)
 
 
-def test_the_wrecked_block_heads_the_sensitivity_table_and_float_mends_it(
+def test_the_wrecked_block_heads_the_sensitivity_table_and_16_bits_mend_it(
     module: Module, samples: ListedSamples, ranges: Ranges
 ) -> None:
     wrecked = {n: (a * 400, b * 400) if n.startswith("C3/b1.ibn/") else (a, b) for n, (a, b) in ranges.items()}
@@ -80,8 +80,8 @@ def test_the_wrecked_block_heads_the_sensitivity_table_and_float_mends_it(
     rows = sensitivities(module, quantize, few)
     assert rows[0].block == "C3/b1.ibn"
     assert {row.block for row in rows} == set(quantizable_blocks(module))
-    choice = cheapest(module, quantize, few, [rows[0].block], ladder=("int8", "float"))
-    assert choice.precision == {"C3/b1.ibn": "float"}
+    choice = cheapest(module, quantize, few, [rows[0].block], ladder=("int8", "int16"))
+    assert choice.precision == {"C3/b1.ibn": "int16"}
     assert not choice.faults
 
 
