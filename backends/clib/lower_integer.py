@@ -47,7 +47,7 @@ from mdcompiler.errors import InternalError
 from mdcompiler.kernel import LAYOUT, Kernel
 from mdcompiler.quantization.curves import table
 from mdcompiler.quantization.fixed_point import fixed_point
-from mdcompiler.quantization.rounding import conv_multiplier
+from mdcompiler.quantization.rounding import conv_multiplier, rescale_part
 from mdcompiler.quantization.steps import Port, Step, Weights, read_steps
 from mdcompiler.target import Target
 
@@ -295,11 +295,26 @@ class IntegerLowering:
 
     def _concat(self, kernel: Kernel, step: Step) -> None:
         offset = 0
-        for tensor, real in zip(step.inputs, node_of(step).inputs, strict=True):
-            size = int(np.prod(real.shape))
-            view = View(kernel.name, tensor.name, step.output.name, offset, size, part_is_new=False)
+        for number, port in enumerate(step.inputs):
+            size = int(np.prod(port.shape))
+            name = self._in_scale_of(kernel, step, port, number)
+            view = View(kernel.name, name, step.output.name, offset, size, part_is_new=False)
             self.program.steps.append(view)
             offset += size
+
+    def _in_scale_of(self, kernel: Kernel, step: Step, port: Port, number: int) -> str:
+        """A part of a concatenation in the scale of the whole: a table where it has another."""
+        if port.quantization == step.output.quantization:
+            return port.name
+        size = int(np.prod(port.shape))
+        role = f"{step.name}/part{number}"
+        values = part_table(port, step, self.rounding)
+        made = self.program.buffer(f"{kernel.name}:{role}", size)
+        reads = (port.name, self._constant(kernel, f"{role}/table", values))
+        self._call(
+            kernel, ChannelwiseSource("table", (size,)), reads, made, channelwise.flat_tasks(size), in_place=True
+        )
+        return made
 
     def _size_of(self, kernel: Kernel, step: Step) -> int:
         """Bytes of the step's result in the kernel's layout."""
@@ -337,6 +352,12 @@ class IntegerLowering:
         in_place: bool = False,
     ) -> None:
         self.program.call(kernel.name, source, reads, (target,), tasks, in_place)
+
+
+def part_table(port: Port, step: Step, rounding: Rounding) -> Array:
+    """All 256 values of a part of a concatenation in the scale of its result."""
+    scaled = rescale_part(np.arange(256), port.zero_point, (port.scale, step.output.scale), rounding)
+    return np.clip(scaled + step.output.zero_point, step.low, step.high).astype(np.uint8)
 
 
 def node_of(step: Step) -> gs.Node:

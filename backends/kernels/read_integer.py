@@ -64,8 +64,6 @@ def _check_concat(kernel: Kernel, step: Step) -> None:
     shape, axis = _node(step).outputs[0].shape, int(_node(step).attrs["axis"])
     if any(extent != 1 for extent in shape[: axis % len(shape)]):
         raise NoTemplate("a concatenation of bytes along an inner axis.")
-    if any(tensor.quantization != step.output.quantization for tensor in step.inputs):
-        raise NoTemplate("a concatenation of bytes with different scales.")
 
 
 def _check_product(kernel: Kernel, step: Step) -> None:

@@ -5,6 +5,7 @@ The graph is taken as the fuse stage leaves it. Every float tensor in it gets a 
 * a convolution's or sum's result that goes into a rectifier only (relu, relu6): the rectifier's result is what
   becomes integers;
 * views (Reshape, Transpose, Identity ...) hold the same values as their source and share its range;
+* what hard-swish reads below -3, and hard-sigmoid outside of its slope, is not looked at: the result is the same;
 * the input's bytes on their way to real numbers, up to the last one.
 
 onnxruntime.quantization has calibrators too. They keep the outputs of all samples until the end (or of
@@ -14,14 +15,14 @@ rule, and have no square-error rule; so this is our own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from mdcompiler.activation import activation_after
 from mdcompiler.calibration.observers import Observer, observer_factory
-from mdcompiler.calibration.probe import Probe
+from mdcompiler.calibration.probe import Arrays, Probe
 from mdcompiler.calibration.ranges import Ranges
 from mdcompiler.calibration.samples import Samples
 from mdcompiler.errors import InputError
@@ -32,6 +33,7 @@ VIEWS = frozenset({"Reshape", "Transpose", "Identity", "Flatten", "Squeeze", "Un
 DEFAULT_METHOD = "mse"
 _RECTIFIERS = ("relu", "clip")
 _TOO_LARGE = 1e30
+Interval = tuple[float, float]
 
 
 def calibrate(module: Module, samples: Samples, method: str = DEFAULT_METHOD, progress: Progress = silent) -> Ranges:
@@ -44,9 +46,10 @@ def calibrate(module: Module, samples: Samples, method: str = DEFAULT_METHOD, pr
     names = observed(module.graph)
     probe = Probe(module.graph, names)
     observers = {name: make() for name in names}
+    useful = _useful(module.graph, names)
     for index, sample in enumerate(samples):
         progress("calibrating", index, len(samples))
-        _update(observers, probe.run(sample), index)
+        _update(observers, probe.run(sample), useful, index)
     progress("calibrating", len(samples), len(samples))
     ranges = {name: observer.range() for name, observer in observers.items()}
     return with_views(module.graph, ranges)
@@ -93,7 +96,20 @@ def _from_bytes(tensor: gs.Tensor) -> bool:
     return bool(tensor.inputs) and tensor.inputs[0].op == "Cast"
 
 
-def _update(observers: Mapping[str, Observer], arrays: Mapping[str, np.ndarray], index: int) -> None:
+def _useful(graph: gs.Graph, names: Iterable[str]) -> dict[str, Interval]:
+    """Tensor -> the interval outside of which the function that reads it is flat, so that saturation is exact."""
+    tensors = graph.tensors()
+    found = {}
+    for name in names:
+        activation = None if is_output(graph, tensors[name]) else activation_after(tensors[name])
+        if activation is not None and activation.kind == "hard_swish":
+            found[name] = (-3.0, np.inf)
+        elif activation is not None and activation.kind == "hard_sigmoid" and activation.alpha > 0:
+            found[name] = (-activation.beta / activation.alpha, (1 - activation.beta) / activation.alpha)
+    return found
+
+
+def _update(observers: Mapping[str, Observer], arrays: Arrays, useful: Mapping[str, Interval], index: int) -> None:
     for name, observer in observers.items():
         values = arrays[name]
         if not abs(float(values.max())) + abs(float(values.min())) < _TOO_LARGE:
@@ -101,4 +117,4 @@ def _update(observers: Mapping[str, Observer], arrays: Mapping[str, np.ndarray],
                 f"calibrating: {name} is not finite on sample {index}. "
                 "The weights or this sample are damaged: run the float network on it first."
             )
-        observer.update(values)
+        observer.update(np.clip(values, *useful[name]) if name in useful else values)

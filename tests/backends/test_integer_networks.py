@@ -26,11 +26,12 @@ from mdcompiler.quantization.assign import Parameters
 from mdcompiler.quantization.integer_reference import run_integer
 from mdcompiler.quantization.plan import tensors_to_calibrate
 from mdcompiler.quantization.scheme import Scheme, find_scheme
+from mdcompiler.quantization.trained import trained_parameters
 from mdcompiler.reference import run_reference
 from mdcompiler.sampling import sample
 from mdcompiler.spec import SearchSpace, Spec, load_spec, weight_shapes
 from mdcompiler.target import find_target
-from mdcompiler.weights import seeded_weights
+from mdcompiler.weights import fit_spec, read_tflite, seeded_weights
 
 Array = NDArray[Any]
 FLOAT_PASSES = [item for item in builtin_passes() if item.stage in ("read", "simplify", "fuse")]
@@ -60,10 +61,15 @@ def picture(spec: Spec, seed: int) -> dict[str, Array]:
 
 
 def check(spec: Spec, folder: Path, scheme: str = "cpu", target: str = "cpu") -> None:
-    """Compile the quantized network and compare its outputs with the integer reference, bit for bit."""
-    rule, backend = find_scheme(scheme), CpuBackend()
+    """Quantize the network, compile it and compare its outputs with the integer reference, bit for bit."""
+    rule = find_scheme(scheme)
     module, pipeline = quantized(spec, rule, target)
-    inputs = picture(spec, 2)
+    check_module(module, pipeline, rule, picture(spec, 2), folder)
+
+
+def check_module(module: Module, pipeline: Pipeline, rule: Scheme, inputs: dict[str, Array], folder: Path) -> None:
+    """Compile a quantized module and compare its outputs with the integer reference, bit for bit."""
+    backend = CpuBackend()
     expected = run_integer(module, rule, inputs)
     pipeline.run(module, backend.passes(module.target))
     refused = {k.name: reason for k in kernels(module.graph) if (reason := backend.why_not(k, module.target))}
@@ -95,3 +101,17 @@ def test_fixed_point_rounding_is_exact(tmp_path: Path) -> None:
 @given(seed=st.integers(0, 2**20))
 def test_random_specs_are_exact(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     check(SearchSpace.small().sample(seed), tmp_path_factory.mktemp("integer"))
+
+
+def test_the_trained_detectors_own_quantization_is_exact(shared_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert", reason="needs the extra `tflite`")
+    path = shared_data / "mobiledet_catdog" / "ssdlite_mobiledet_dog_vs_cat.tflite"
+    if not path.is_file():
+        pytest.skip(f"no {path.name} in {path.parent}")
+    spec = fit_spec(load_spec("mobiledet-edgetpu"), path).spec
+    found, rule = read_tflite(path, spec), find_scheme("edgetpu-qat")
+    module = Module.from_onnx(lower(spec, found.weights, raw=True), find_target("cpu"))
+    pipeline = Pipeline()
+    pipeline.run(module, FLOAT_PASSES)
+    pipeline.run(module, [InsertQdq(trained_parameters(module.graph, found), scheme=rule)])
+    check_module(module, pipeline, rule, picture(spec, 2), tmp_path)
