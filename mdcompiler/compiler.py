@@ -5,10 +5,12 @@ read -> simplify -> fuse -> quantize -> place -> emit -> check against the refer
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,7 +35,7 @@ from mdcompiler.registry import plugin_passes
 from mdcompiler.spec import Spec
 from mdcompiler.target import Target, find_target, missing_flags
 
-PRECISIONS = ("fp32",)
+PRECISIONS = ("fp32", "int8")
 _TOOLS = ("mdcompiler", "numpy", "onnx", "onnx-graphsurgeon", "onnxsim", "apache-tvm", "apache-tvm-ffi", "ziglang")
 
 
@@ -46,6 +48,8 @@ def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as 
     seed: int = 0,
     raw: bool = False,
     precision: str = "fp32",
+    calibration: str | Path | None = None,
+    allow_degraded: bool = False,
     width: float | None = None,
     size: int | tuple[int, int] | None = None,
     threads: int | None = None,
@@ -58,7 +62,9 @@ def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as 
     target: name from `mdc targets`, path of a target file, or a `Target`.
     out: directory of the artifact; None keeps it in a temporary one as long as the result lives.
     weights: weights file (.safetensors, .npz, .tflite, TensorFlow checkpoint); None draws them with `seed`.
-    raw: end with box encodings and class scores instead of detections. width: multiplier of the channels.
+    raw: end with box encodings and class scores instead of detections.
+    precision: fp32, or int8 with `calibration`, a folder of pictures or an .npz file. A quantized network that lost
+    too much is refused unless allow_degraded; the manifest then says so. width: multiplier of the channels.
     size: pixels of the square picture, or (height, width). threads: processes that compile at once.
     check: run the result against the reference before it takes its place.
 
@@ -66,8 +72,17 @@ def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as 
     """
     height_px, width_px = (size, size) if isinstance(size, int) else size or (None, None)
     request = Request(spec, weights, seed, raw, width, height_px, width_px)
-    job = Job(request, _target(target), precision, threads or os.cpu_count() or 1, check, progress)
+    quantization = Quantize(None if calibration is None else Path(calibration), allow_degraded)
+    job = Job(request, _target(target), precision, threads or os.cpu_count() or 1, check, progress, quantization)
     return job.compile(None if out is None else Path(out))
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """How to quantize: calibration data, and whether a network that lost too much may be shipped."""
+
+    calibration: Path | None = None
+    allow_degraded: bool = False
 
 
 @dataclass
@@ -80,14 +95,22 @@ class Job:
     threads: int = 1
     check: bool = True
     progress: Progress = silent
+    quantization: Quantize = Quantize()
     backend: Backend = field(init=False)
+    _pipeline: Pipeline = field(init=False)
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise UnsupportedError(
                 f"compiling with precision {self.precision!r}: there is {', '.join(PRECISIONS)}. Choose one of these."
             )
+        if (self.precision == "int8") != (self.quantization.calibration is not None):
+            raise UnsupportedError(
+                f"compiling with precision {self.precision}: int8 needs calibration data and fp32 has no use for it. "
+                "Give both `--precision int8` and `--calibration DIR` (pictures, or an .npz file), or neither."
+            )
         self.backend = find_backend(self.target.backend)
+        self._pipeline = Pipeline(self.progress)
 
     def graph_after(self, stage: Stage) -> Module:
         """The network as it is when `stage` is over."""
@@ -100,8 +123,11 @@ class Job:
             check_destination(out)
         module = self._read()
         source = describe_source(self.request, module)
-        check = self._check_file(module)
-        self._transform(module, STAGES)
+        check = self._check_file(module) if self.precision == "fp32" else {}
+        border = STAGES.index("place")
+        self._transform(module, STAGES[:border])
+        check = check or self._check_file(module)
+        self._transform(module, STAGES[border:])
         emission = self.backend.emit(module, self.progress, self.threads)
         files = {**emission.files, **check}
         return _write(out, self._manifest(module, source, emission.facts, files), files)
@@ -117,7 +143,7 @@ class Job:
             outputs=_tensor_specs(output_specs(module)),
             picture=picture_of(module),
             labels=labels_of(module),
-            facts=facts,
+            facts={**facts, **accuracy_of(module)},
             kernels=self._kernel_table(module),
             check=self._why_no_check(),
             files=file_entries(files),
@@ -130,8 +156,19 @@ class Job:
         return module
 
     def _transform(self, module: Module, stages: tuple[Stage, ...]) -> Module:
-        passes = [item for stage in stages for item in self.passes(stage)]
-        return Pipeline(self.progress).run(module, passes)
+        for stage in stages:
+            if stage == "quantize" and self.precision == "int8":
+                self._pipeline.run(module, self._quantization_passes(module))
+            self._pipeline.run(module, self.passes(stage))
+        return module
+
+    def _quantization_passes(self, module: Module) -> Sequence[Pass]:
+        from mdcompiler.calibration import open_samples
+        from mdcompiler.passes import quantization_passes
+
+        assert self.quantization.calibration is not None
+        samples = open_samples(self.quantization.calibration, module)
+        return quantization_passes(samples, self.quantization.allow_degraded, self.progress)
 
     def passes(self, stage: Stage) -> list[Pass]:
         """What runs in `stage`: the built-in passes, then those of plug-ins, then the backend's own."""
@@ -151,13 +188,12 @@ class Job:
         )
 
     def _check_file(self, module: Module) -> dict[str, bytes]:
-        """What the reference says to the network as it was read."""
+        """What the reference says: to the network as it was read, or to its integers."""
         if self._why_no_check():
             return {}
         self.progress("reference", 0, 1)
-        model = module.to_onnx()
         inputs, outputs = _tensor_specs(input_specs(module)), _tensor_specs(output_specs(module))
-        packed = self_check.record_check(inputs, outputs, lambda arrays: run_reference(model, arrays))
+        packed = self_check.record_check(inputs, outputs, _reference_of(module, [item.name for item in outputs]))
         self.progress("reference", 1, 1)
         return {self_check.CHECK_FILE: packed}
 
@@ -167,6 +203,29 @@ class Job:
         if self.target.zig or missing_flags(self.target):
             return f"compiled on a machine that cannot run {self.target.name}"
         return ""
+
+
+def _reference_of(module: Module, outputs: list[str]) -> self_check.Run:
+    """The arbiter for `module` as it is now: the integer reference once it is quantized, else ONNX."""
+    from mdcompiler.quantization.integer_reference import IntegerReference
+    from mdcompiler.quantization.scheme import SCHEME_KEY, find_scheme
+
+    if SCHEME_KEY in module.metadata:
+        reference = IntegerReference(module, find_scheme(module.metadata[SCHEME_KEY]))
+
+        def run(arrays: dict[str, Any]) -> dict[str, Any]:
+            values = reference.run(arrays)
+            return {name: values[name] for name in outputs}
+
+        return run
+    model = module.to_onnx()
+    return lambda arrays: run_reference(model, arrays)
+
+
+def accuracy_of(module: Module) -> dict[str, Any]:
+    """What quantization cost, for the manifest; nothing for a float network."""
+    text = module.metadata.get("mdc.accuracy", "")
+    return {"accuracy": json.loads(text)} if text else {}
 
 
 def _inspect(artifact: Artifact) -> None:

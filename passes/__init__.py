@@ -6,6 +6,8 @@ before the backend's own passes of that stage.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mdcompiler.compile_pass import Pass
 from mdcompiler.passes.fold_activation import FoldActivation
 from mdcompiler.passes.fold_batchnorm import FoldBatchnorm
@@ -19,7 +21,12 @@ from mdcompiler.passes.fuse_squeeze_excite import FuseSqueezeExcite
 from mdcompiler.passes.lower_auto_pad import LowerAutoPad
 from mdcompiler.passes.lower_mean import LowerMean
 from mdcompiler.passes.mark_kernels import MarkKernels
+from mdcompiler.passes.move_sigmoid import MoveSigmoid
 from mdcompiler.passes.remove_identity import RemoveIdentity
+
+if TYPE_CHECKING:
+    from mdcompiler.calibration.samples import Samples
+    from mdcompiler.progress import Progress
 
 
 def builtin_passes() -> tuple[Pass, ...]:
@@ -40,4 +47,14 @@ def builtin_passes() -> tuple[Pass, ...]:
         FuseResidual(),  # then the sum, with the activation after it
         FuseHead(),  # what is left after a linear convolution: transpose and reshape
         MarkKernels(),  # last: everything else is a kernel of its own
+    )
+
+
+def quantization_passes(samples: Samples, allow_degraded: bool, progress: Progress) -> tuple[Pass, ...]:
+    """What precision int8 adds to the quantize stage."""
+    from mdcompiler.passes.quantize_calibrated import QuantizeCalibrated
+
+    return (
+        MoveSigmoid(),  # before calibration: every level of a head then has a range of its own
+        QuantizeCalibrated(samples, allow_degraded=allow_degraded, progress=progress),
     )

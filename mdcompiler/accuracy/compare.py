@@ -17,6 +17,7 @@ from mdcompiler.accuracy.head import DetectorHead, end_tensors, find_head
 from mdcompiler.accuracy.metrics import Anchors, Noise
 from mdcompiler.accuracy.quantizers import Quantizer, quantizers, read_back
 from mdcompiler.activation import activation_after
+from mdcompiler.calibration.calibrate import useful_intervals
 from mdcompiler.calibration.probe import Probe
 from mdcompiler.calibration.samples import Samples
 from mdcompiler.kernel import kernels
@@ -93,6 +94,8 @@ class _Comparison:
         self.noise = {name: Noise() for name in self.pairs}
         self.outside = dict.fromkeys(self.held, 0)
         self.sizes = dict.fromkeys(self.held, 0)
+        # beyond the ends of a hard-swish's slope saturation is exact, and calibration cuts there on purpose
+        self.useful = useful_intervals(original.graph, self.held)
         head: DetectorHead | None = find_head(original)
         self.anchors = Anchors(head) if head else None
 
@@ -111,7 +114,8 @@ class _Comparison:
             noise.update(want[name], got[name])
         for name, quantizer in self.held.items():
             margin = max(quantizer.scale / 2, _NEAR * (quantizer.high - quantizer.low))
-            beyond = (want[name] < quantizer.low - margin) | (want[name] > quantizer.high + margin)
+            values = np.clip(want[name], *self.useful[name]) if name in self.useful else want[name]
+            beyond = (values < quantizer.low - margin) | (values > quantizer.high + margin)
             self.outside[name] += int(np.count_nonzero(beyond))
             self.sizes[name] += beyond.size
         for name, span in self.spans.items():
@@ -148,11 +152,15 @@ def place_of(name: str) -> str:
 
 
 def block_ends(graph: gs.Graph) -> dict[str, str]:
-    """Block -> the last float tensor that its kernels write, in order of execution."""
+    """Block -> the last float tensor that its kernels write, in order of execution.
+
+    A sigmoid by itself does not count: its result is small wherever nothing is seen, so its noise says nothing;
+    the logits before it and the anchors after it do.
+    """
     found: dict[str, str] = {}
     for kernel in kernels(graph):
         floats = [tensor.name for tensor in kernel.outputs if tensor.dtype == np.float32]
-        if floats and kernel.kind != "postprocess":
+        if floats and kernel.kind != "postprocess" and [node.op for node in kernel.nodes] != ["Sigmoid"]:
             found[place_of(kernel.name)] = floats[-1]
     return found
 

@@ -91,8 +91,7 @@ def _saturated(accuracy: Accuracy, limits: Limits) -> Iterator[Fault]:
 def _noisy(accuracy: Accuracy, limits: Limits) -> Iterator[Fault]:
     """The first block below the limit; those after it have the noise from it."""
     for row in accuracy.blocks:
-        # A sigmoid's result is small wherever nothing is seen: its noise says nothing, the anchors do.
-        if row.snr_db < limits.block_snr_db and not row.block.startswith("head/sigmoid"):
+        if row.snr_db < limits.block_snr_db:
             fix = "Give this block 16-bit activations, or leave it in float."
             yield Fault(row.block, "signal-to-noise ratio in dB", row.snr_db, limits.block_snr_db, fix)
             return

@@ -46,7 +46,7 @@ def calibrate(module: Module, samples: Samples, method: str = DEFAULT_METHOD, pr
     names = observed(module.graph)
     probe = Probe(module.graph, names)
     observers = {name: make() for name in names}
-    useful = _useful(module.graph, names)
+    useful = useful_intervals(module.graph, names)
     for index, sample in enumerate(samples):
         progress("calibrating", index, len(samples))
         _update(observers, probe.run(sample), useful, index)
@@ -96,7 +96,7 @@ def _from_bytes(tensor: gs.Tensor) -> bool:
     return bool(tensor.inputs) and tensor.inputs[0].op == "Cast"
 
 
-def _useful(graph: gs.Graph, names: Iterable[str]) -> dict[str, Interval]:
+def useful_intervals(graph: gs.Graph, names: Iterable[str]) -> dict[str, Interval]:
     """Tensor -> the interval outside of which the function that reads it is flat, so that saturation is exact."""
     tensors = graph.tensors()
     found = {}

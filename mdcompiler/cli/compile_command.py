@@ -31,9 +31,10 @@ def compile_network(
     network: NetworkArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the artifact.")],
     target: TargetOption = "cpu",
-    precision: Annotated[str, typer.Option(help="Numeric type of the network: fp32.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="Numeric type of the network: fp32 or int8.")] = "fp32",
     weights: WeightsOption = None,
-    calibration: Annotated[Path | None, typer.Option(help="Pictures or arrays for an integer precision.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="For int8: a folder of pictures, or .npz.")] = None,
+    allow_degraded: Annotated[bool, typer.Option(help="Ship an int8 network that lost too much.")] = False,
     threads: Annotated[int, typer.Option(min=0, max=1024, help="Processes that compile at once; 0: all cores.")] = 0,
     tune: Annotated[int, typer.Option(min=0, help="Trials of the tuner for every kernel.")] = 0,
     stop_after: Annotated[str | None, typer.Option(help="Write the graph after this stage as ONNX, and stop.")] = None,
@@ -44,16 +45,18 @@ def compile_network(
     check: Annotated[bool, typer.Option(help="Run the result against the reference before it is written.")] = True,
 ) -> None:
     """Compile a network for a machine."""
-    _refuse_what_is_not_there(calibration, tune)
+    _refuse_what_is_not_there(tune)
     import os
 
-    from mdcompiler.compiler import Job
+    from mdcompiler.compiler import Job, Quantize
     from mdcompiler.read_network import Request
     from mdcompiler.target import find_target
 
     request = Request(network, weights, seed, raw, width, *parse_size(size))
     with shown_progress() as progress:
-        job = Job(request, find_target(target), precision, threads or os.cpu_count() or 1, check, progress)
+        quantization = Quantize(calibration, allow_degraded)
+        workers = threads or os.cpu_count() or 1
+        job = Job(request, find_target(target), precision, workers, check, progress, quantization)
         if stop_after is not None:
             _write_graph(job, stop_after, out)
             return
@@ -61,9 +64,7 @@ def compile_network(
     note(_summary(artifact))
 
 
-def _refuse_what_is_not_there(calibration: Path | None, tune: int) -> None:
-    if calibration is not None:
-        raise UnsupportedError("compiling with --calibration: only integer precisions use it, and there is fp32 only.")
+def _refuse_what_is_not_there(tune: int) -> None:
     if tune:
         raise UnsupportedError("compiling with --tune: there is no tuner yet. Leave it out.")
 

@@ -44,6 +44,7 @@ def quantize(
     from mdcompiler.compiler import Job
     from mdcompiler.passes.assign_precision import quantizer
     from mdcompiler.passes.insert_qdq import scheme_of
+    from mdcompiler.passes.move_sigmoid import MoveSigmoid
     from mdcompiler.passes.quantize_calibrated import first
     from mdcompiler.read_network import Request
     from mdcompiler.target import find_target
@@ -53,6 +54,7 @@ def quantize(
     request = Request(network, weights, seed, True, width, *parse_size(size))
     with shown_progress() as progress:
         module = Job(request, find_target(target), progress=progress).graph_after("fuse")
+        MoveSigmoid().run(module)
         pictures = open_samples(calibration, module, samples)
         make = quantizer(calibrate(module, pictures, method, progress), scheme_of(module))
         few = first(pictures, compared)
