@@ -28,7 +28,7 @@ from mdcompiler.module import Module
 from mdcompiler.passes import builtin_passes
 from mdcompiler.pipeline import Pipeline
 from mdcompiler.progress import Progress, silent
-from mdcompiler.read_network import Request, describe_source, labels_of, picture_of, read_network
+from mdcompiler.read_network import ADAPTED_KEY, Request, describe_source, labels_of, picture_of, read_network
 from mdcompiler.reference import run_reference
 from mdcompiler.registry import backend as find_backend
 from mdcompiler.registry import plugin_passes
@@ -143,7 +143,7 @@ class Job:
             outputs=_tensor_specs(output_specs(module)),
             picture=picture_of(module),
             labels=labels_of(module),
-            facts={**facts, **accuracy_of(module)},
+            facts={**facts, **accuracy_of(module), **adapted_of(module)},
             kernels=self._kernel_table(module),
             check=self._why_no_check(),
             files=file_entries(files),
@@ -226,6 +226,12 @@ def accuracy_of(module: Module) -> dict[str, Any]:
     """What quantization cost, for the manifest; nothing for a float network."""
     text = module.metadata.get("mdc.accuracy", "")
     return {"accuracy": json.loads(text)} if text else {}
+
+
+def adapted_of(module: Module) -> dict[str, Any]:
+    """Where the spec gave way to the weights file, for the manifest."""
+    text = module.metadata.get(ADAPTED_KEY, "")
+    return {"adapted": text} if text else {}
 
 
 def _inspect(artifact: Artifact) -> None:

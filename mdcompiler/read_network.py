@@ -19,6 +19,10 @@ from mdcompiler.target import Target
 _BYTE_LIMIT_OF_LABELS = 1 << 20
 
 
+ADAPTED_KEY = "mdc.adapted"
+"""Metadata of a network whose spec gave way to its weights file: what was changed."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What a user asks to be compiled.
@@ -50,23 +54,29 @@ def read_network(request: Request, target: Target) -> Module:
 
         return read_onnx(str(request.network), target)
     from mdcompiler.lower import lower
-    from mdcompiler.weights import weights_for
+    from mdcompiler.weights import fit_spec, weights_for
 
     spec = requested_spec(request)
     weights = weights_for(spec, request.weights, request.seed)
-    return Module.from_onnx(lower(spec, weights, raw=request.raw), target)
+    module = Module.from_onnx(lower(spec, weights, raw=request.raw), target)
+    changes = fit_spec(_named_spec(request), request.weights).changes
+    if changes:
+        module.metadata[ADAPTED_KEY] = "; ".join(changes)
+    return module
 
 
 def requested_spec(request: Request) -> Spec:
     """The spec as the weights file knows it better, then with the width and size that were asked for."""
     from mdcompiler.weights import fit_spec
 
-    network = request.network
-    spec = network if isinstance(network, Spec) else load_spec(network)
-    spec = fit_spec(spec, request.weights).spec
+    spec = fit_spec(_named_spec(request), request.weights).spec
     if request.width is None and request.height_px is None and request.width_px is None:
         return spec
     return spec.with_(width=request.width, height=request.height_px, width_px=request.width_px)
+
+
+def _named_spec(request: Request) -> Spec:
+    return request.network if isinstance(request.network, Spec) else load_spec(request.network)
 
 
 def describe_source(request: Request, module: Module) -> Source:

@@ -62,6 +62,9 @@ def compile_network(
             return
         artifact = job.compile(out)
     note(_summary(artifact))
+    adapted = artifact.manifest.facts.get("adapted")
+    if adapted:
+        note(f"mdc: the weights file changed the spec: {adapted}")
 
 
 def _refuse_what_is_not_there(tune: int) -> None:

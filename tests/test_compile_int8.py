@@ -1,0 +1,99 @@
+"""`compile(precision="int8")`: a trained detector keeps what it sees, a dead one is not shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mdcompiler
+from examples.shapes.scenes import CALIBRATION, HELD_OUT, draw_scene
+from examples.shapes.shipped import spec_source, weights_file
+from mdcompiler.accuracy import AccuracyError
+from mdcompiler.calibration import Ranges, calibrate
+from mdcompiler.errors import UnsupportedError
+from mdcompiler.passes import quantize_calibrated
+
+NAME = "mobiledet-edgetpu-shapes"
+SIZE = 160
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen pictures of the calibration set."""
+    path = tmp_path_factory.mktemp("calibration") / "scenes.npz"
+    np.savez(path, image=np.stack([draw_scene(CALIBRATION + index, SIZE).image for index in range(16)]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def artifact(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> mdcompiler.Artifact:
+    out = tmp_path_factory.mktemp("int8") / "out"
+    return mdcompiler.compile(
+        spec_source(NAME), "cpu", out, weights=weights_file(NAME), precision="int8", calibration=scenes
+    )
+
+
+def test_the_manifest_says_what_it_cost(artifact: mdcompiler.Artifact) -> None:
+    manifest = artifact.manifest
+    assert manifest.precision == "int8"
+    accuracy = manifest.facts["accuracy"]
+    assert isinstance(accuracy, dict)
+    assert accuracy["degraded"] == []
+    assert manifest.check == "", "the finished library was compared with the integer reference"
+    assert all(kernel.fallback is None for kernel in manifest.kernels)
+
+
+def test_it_sees_what_the_float_network_sees(artifact: mdcompiler.Artifact, tmp_path: Path) -> None:
+    exact = mdcompiler.compile(spec_source(NAME), "cpu", tmp_path / "out", weights=weights_file(NAME))
+    pairs = 0
+    with artifact.load() as integers, exact.load() as floats:
+        for index in range(8):
+            image = draw_scene(HELD_OUT + index, SIZE).image
+            want = [found for found in floats.detect(image) if found.score > 0.6]
+            got = [found for found in integers.detect(image) if found.score > 0.4]
+            for one in want:
+                near = [other for other in got if np.abs(np.subtract(one.box, other.box)).max() < 0.05]
+                assert one.class_index in [other.class_index for other in near]
+                pairs += 1
+    assert pairs > 5
+
+
+def test_a_dead_network_is_refused_and_leaves_nothing(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_narrow(*arguments: Any) -> Ranges:
+        ranges = calibrate(*arguments)
+        return {
+            name: (a / 50, b / 50) if name.startswith("C3/b1.fused/") else (a, b) for name, (a, b) in ranges.items()
+        }
+
+    monkeypatch.setattr(quantize_calibrated, "calibrate", too_narrow)
+    with pytest.raises(AccuracyError, match=r"C3/b1\.fused: share of values beyond .*--allow-degraded"):
+        compile_on(scenes, tmp_path / "out", allow=False)
+    assert not (tmp_path / "out").exists()
+    shipped = compile_on(scenes, tmp_path / "out", allow=True)
+    accuracy = shipped.manifest.facts["accuracy"]
+    assert isinstance(accuracy, dict)
+    assert accuracy["degraded"]
+
+
+def compile_on(calibration: Path, out: Path, allow: bool) -> mdcompiler.Artifact:
+    return mdcompiler.compile(
+        spec_source(NAME),
+        "cpu",
+        out,
+        weights=weights_file(NAME),
+        precision="int8",
+        calibration=calibration,
+        allow_degraded=allow,
+    )
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_int8_and_calibration_belong_together(precision: str, scenes: Path, tmp_path: Path) -> None:
+    calibration = scenes if precision == "fp32" else None
+    with pytest.raises(UnsupportedError, match="int8 needs calibration data and fp32 has no use for it"):
+        mdcompiler.compile("mobiledet-cpu", "cpu", tmp_path / "out", precision=precision, calibration=calibration)
