@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from mdcompiler.backends.clib.program import Call, FunctionSource, Program, View
 from mdcompiler.backends.kernels import channelwise
 from mdcompiler.backends.kernels.choose_tile import choose_convolution_tile, choose_window_pixels
+from mdcompiler.backends.kernels.depthwise import tasks as window_tasks
 from mdcompiler.backends.kernels.integer_convolution import QUAD, IntegerConvolution
 from mdcompiler.backends.kernels.integer_depthwise import IntegerWindow
-from mdcompiler.backends.kernels.integer_depthwise import tasks as window_tasks
 from mdcompiler.backends.kernels.pack_weights import (
     blocked_channels,
     pack_bias,
@@ -156,7 +156,7 @@ class IntegerLowering:
                 weight.shape[1],
                 len(weight),
                 self.lanes,
-                ending,
+                ending=ending,
                 source="interleaved" if kind == "stem" else "blocked",
                 target="interleaved" if kind == "head" else "blocked",
                 dot_product=self._has("avx512_vnni"),

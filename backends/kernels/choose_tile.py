@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from mdcompiler.backends.kernels.convolution import ELEMENT_BYTES, Convolution, Tile
+from mdcompiler.backends.kernels.convolution import ELEMENT_BYTES, ConvolutionShape, Tile
 from mdcompiler.backends.kernels.geometry import Geometry
-from mdcompiler.backends.kernels.integer_convolution import IntegerConvolution
 from mdcompiler.target import Target
 
 _LATENCY_IN_FLIGHT = 8
@@ -26,7 +25,7 @@ _EXPOSED = 0.25
 _WINDOW_PIXELS = 10
 
 
-def choose_convolution_tile(work: Convolution | IntegerConvolution, target: Target) -> Tile:
+def choose_convolution_tile(work: ConvolutionShape, target: Target) -> Tile:
     """The tile with the least estimated time."""
     geometry = work.geometry
     row = geometry.out_pixels if geometry.is_pointwise else geometry.out[1]

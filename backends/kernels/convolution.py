@@ -22,19 +22,16 @@ ELEMENT_BYTES = 4
 
 
 @dataclass(frozen=True)
-class Convolution:
-    """A workload: everything that decides what the kernel computes.
+class ConvolutionShape:
+    """What every convolution kernel knows, float or integer.
 
-    lanes: channels in a block. residual: where a second input is added: nowhere, before or after the
-    activation. source, target: memory layout of the input and of the output.
+    lanes: channels in a block. source, target: memory layout of the input and of the output.
     """
 
     geometry: Geometry
     in_channels: int
     out_channels: int
     lanes: int
-    activation: Curve = NO_ACTIVATION
-    residual: Literal["none", "before", "after"] = "none"
     source: Layout = "blocked"
     target: Layout = "blocked"
 
@@ -54,6 +51,14 @@ class Convolution:
     @property
     def macs(self) -> int:
         return self.geometry.out_pixels * self.out_channels * self.geometry.taps * self.in_channels
+
+
+@dataclass(frozen=True)
+class Convolution(ConvolutionShape):
+    """A workload. residual: where a second input is added: nowhere, before or after the activation."""
+
+    activation: Curve = NO_ACTIVATION
+    residual: Literal["none", "before", "after"] = "none"
 
 
 @dataclass(frozen=True)

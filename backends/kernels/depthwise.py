@@ -19,17 +19,12 @@ _LOWEST = -3.4028234663852886e38
 
 
 @dataclass(frozen=True)
-class Window:
-    """A workload: a window that slides over each channel by itself.
-
-    operation: `convolution` (weighted sum + bias), `max` (pooling).
-    """
+class WindowShape:
+    """What every kernel knows that slides over each channel by itself, float or integer."""
 
     geometry: Geometry
     channels: int
     lanes: int
-    activation: Curve = NO_ACTIVATION
-    operation: Literal["convolution", "max"] = "convolution"
 
     @property
     def blocks(self) -> int:
@@ -40,7 +35,15 @@ class Window:
         return self.geometry.out_pixels * self.channels * self.geometry.taps
 
 
-def tasks(work: Window) -> int:
+@dataclass(frozen=True)
+class Window(WindowShape):
+    """A workload. operation: `convolution` (weighted sum + bias) or `max` (pooling)."""
+
+    activation: Curve = NO_ACTIVATION
+    operation: Literal["convolution", "max"] = "convolution"
+
+
+def tasks(work: WindowShape) -> int:
     """Iterations of the outermost loop."""
     return work.blocks * work.geometry.out[0]
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
-from mdcompiler.backends.kernels.convolution import Layout, Tile
-from mdcompiler.backends.kernels.geometry import Geometry, Place, columns, for_tiles
-from mdcompiler.backends.kernels.requantize import Ending, Requantizer
+from mdcompiler.backends.kernels.convolution import ConvolutionShape, Layout, Tile
+from mdcompiler.backends.kernels.geometry import Place, columns, for_tiles
+from mdcompiler.backends.kernels.requantize import PLAIN_ENDING, Ending, Requantizer
 from mdcompiler.backends.kernels.tir import Expr, Function, Register, splat
 
 QUAD = 4
@@ -28,38 +28,16 @@ _VNNI_LANES = 16
 
 
 @dataclass(frozen=True)
-class IntegerConvolution:
-    """A workload. source, target: `interleaved` is [H][W][C], with QUAD bytes of slack behind the source.
+class IntegerConvolution(ConvolutionShape):
+    """A workload. An interleaved source has QUAD bytes of slack behind it.
 
-    dot_product: the processor has AVX512-VNNI. parts: how many int8 tensors the weights are the sum of.
+    ending: what follows the sums. dot_product: the processor has AVX512-VNNI. parts: how many int8 tensors the
+    weights are the sum of.
     """
 
-    geometry: Geometry
-    in_channels: int
-    out_channels: int
-    lanes: int
-    ending: Ending
-    source: Layout = "blocked"
-    target: Layout = "blocked"
+    ending: Ending = PLAIN_ENDING
     dot_product: bool = False
     parts: int = 1
-
-    @property
-    def channel_block(self) -> int:
-        """Input channels that follow one another in memory at each pixel."""
-        return self.lanes if self.source == "blocked" else self.in_channels
-
-    @property
-    def in_blocks(self) -> int:
-        return -(-self.in_channels // self.channel_block)
-
-    @property
-    def out_blocks(self) -> int:
-        return -(-self.out_channels // self.lanes)
-
-    @property
-    def macs(self) -> int:
-        return self.geometry.out_pixels * self.out_channels * self.geometry.taps * self.in_channels
 
     def quads(self, block: Expr) -> Expr:
         """Dot products that one pixel of a channel block takes: the last block may be short."""

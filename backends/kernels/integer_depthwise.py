@@ -11,34 +11,19 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
-from mdcompiler.backends.kernels.geometry import Geometry, Place, columns, row_tiles
-from mdcompiler.backends.kernels.requantize import Ending, Requantizer
+from mdcompiler.backends.kernels.depthwise import WindowShape
+from mdcompiler.backends.kernels.geometry import Place, columns, row_tiles
+from mdcompiler.backends.kernels.requantize import PLAIN_ENDING, Ending, Requantizer
 from mdcompiler.backends.kernels.tir import Expr, Function, Register, splat
 
 MOST_TAPS = 256
 
 
 @dataclass(frozen=True)
-class IntegerWindow:
-    """A workload: one filter for each channel."""
+class IntegerWindow(WindowShape):
+    """A workload: one filter for each channel. ending: what follows the sums."""
 
-    geometry: Geometry
-    channels: int
-    lanes: int
-    ending: Ending
-
-    @property
-    def blocks(self) -> int:
-        return -(-self.channels // self.lanes)
-
-    @property
-    def macs(self) -> int:
-        return self.geometry.out_pixels * self.channels * self.geometry.taps
-
-
-def tasks(work: IntegerWindow) -> int:
-    """Iterations of the outermost loop."""
-    return work.blocks * work.geometry.out[0]
+    ending: Ending = PLAIN_ENDING
 
 
 def write_integer_window(name: str, work: IntegerWindow, pixels: int) -> tirx.PrimFunc:

@@ -43,6 +43,9 @@ class Ending:
     permutes_bytes: bool = False
 
 
+PLAIN_ENDING = Ending()
+
+
 class Requantizer:
     """The parameters of one kernel's ending, and the code that uses them."""
 

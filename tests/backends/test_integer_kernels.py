@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mdcompiler.backends.kernels.convolution import Tile
+from mdcompiler.backends.kernels.depthwise import tasks as window_tasks
 from mdcompiler.backends.kernels.geometry import Geometry
 from mdcompiler.backends.kernels.integer_convolution import QUAD, IntegerConvolution
 from mdcompiler.backends.kernels.integer_depthwise import IntegerWindow
-from mdcompiler.backends.kernels.integer_depthwise import tasks as window_tasks
 from mdcompiler.backends.kernels.pack_weights import (
     blocked_channels,
     pack_bias,
@@ -108,7 +108,7 @@ def weights(outputs: int, inputs: int, kernel: int, low: int = -127, high: int =
 def check_convolution(folder: Path, problem: Problem, tile: Tile, dot_product: bool = HAS_VNNI, **layout: Any) -> None:
     weight, geometry = problem.weight, problem.geometry
     work = IntegerConvolution(
-        geometry, weight.shape[1], len(weight), LANES, problem.ending, dot_product=dot_product,
+        geometry, weight.shape[1], len(weight), LANES, ending=problem.ending, dot_product=dot_product,
         parts=weight_parts(weight), **layout,
     )  # fmt: skip
     got = block(np.zeros((len(weight), *geometry.out), np.uint8), LANES)
