@@ -50,6 +50,7 @@ def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as 
     precision: str = "fp32",
     calibration: str | Path | None = None,
     allow_degraded: bool = False,
+    keep_float: Sequence[str] = (),
     width: float | None = None,
     size: int | tuple[int, int] | None = None,
     threads: int | None = None,
@@ -64,7 +65,8 @@ def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as 
     weights: weights file (.safetensors, .npz, .tflite, TensorFlow checkpoint); None draws them with `seed`.
     raw: end with box encodings and class scores instead of detections.
     precision: fp32, or int8 with `calibration`, a folder of pictures or an .npz file. A quantized network that lost
-    too much is refused unless allow_degraded; the manifest then says so. width: multiplier of the channels.
+    too much is refused unless allow_degraded; the manifest then says so.
+    keep_float: blocks that stay float in an int8 network. width: multiplier of the channels.
     size: pixels of the square picture, or (height, width). threads: processes that compile at once.
     check: run the result against the reference before it takes its place.
 
@@ -72,17 +74,22 @@ def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as 
     """
     height_px, width_px = (size, size) if isinstance(size, int) else size or (None, None)
     request = Request(spec, weights, seed, raw, width, height_px, width_px)
-    quantization = Quantize(None if calibration is None else Path(calibration), allow_degraded)
+    quantization = Quantize(None if calibration is None else Path(calibration), allow_degraded, tuple(keep_float))
     job = Job(request, _target(target), precision, threads or os.cpu_count() or 1, check, progress, quantization)
     return job.compile(None if out is None else Path(out))
 
 
 @dataclass(frozen=True)
 class Quantize:
-    """How to quantize: calibration data, and whether a network that lost too much may be shipped."""
+    """How to quantize.
+
+    calibration: pictures or an .npz file. allow_degraded: ship a network that lost too much as well. keep_float:
+    blocks or kernels that stay float.
+    """
 
     calibration: Path | None = None
     allow_degraded: bool = False
+    keep_float: tuple[str, ...] = ()
 
 
 @dataclass
@@ -168,7 +175,9 @@ class Job:
 
         assert self.quantization.calibration is not None
         samples = open_samples(self.quantization.calibration, module)
-        return quantization_passes(samples, self.quantization.allow_degraded, self.progress)
+        return quantization_passes(
+            samples, self.quantization.allow_degraded, self.quantization.keep_float, self.progress
+        )
 
     def passes(self, stage: Stage) -> list[Pass]:
         """What runs in `stage`: the built-in passes, then those of plug-ins, then the backend's own."""

@@ -6,6 +6,7 @@ before the backend's own passes of that stage.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mdcompiler.compile_pass import Pass
@@ -27,6 +28,7 @@ from mdcompiler.passes.remove_identity import RemoveIdentity
 if TYPE_CHECKING:
     from mdcompiler.calibration.samples import Samples
     from mdcompiler.progress import Progress
+    from mdcompiler.quantization.scheme import Precision
 
 
 def builtin_passes() -> tuple[Pass, ...]:
@@ -50,11 +52,14 @@ def builtin_passes() -> tuple[Pass, ...]:
     )
 
 
-def quantization_passes(samples: Samples, allow_degraded: bool, progress: Progress) -> tuple[Pass, ...]:
+def quantization_passes(
+    samples: Samples, allow_degraded: bool, keep_float: Sequence[str], progress: Progress
+) -> tuple[Pass, ...]:
     """What precision int8 adds to the quantize stage."""
     from mdcompiler.passes.quantize_calibrated import QuantizeCalibrated
 
+    chosen: dict[str, Precision] = dict.fromkeys(keep_float, "float")
     return (
         MoveSigmoid(),  # before calibration: every level of a head then has a range of its own
-        QuantizeCalibrated(samples, allow_degraded=allow_degraded, progress=progress),
+        QuantizeCalibrated(samples, precision=chosen, allow_degraded=allow_degraded, progress=progress),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_a_dead_network_is_refused_and_leaves_nothing(
     assert accuracy["degraded"]
 
 
-def compile_on(calibration: Path, out: Path, allow: bool) -> mdcompiler.Artifact:
+def compile_on(calibration: Path, out: Path, allow: bool, keep_float: Sequence[str] = ()) -> mdcompiler.Artifact:
     return mdcompiler.compile(
         spec_source(NAME),
         "cpu",
@@ -89,7 +90,18 @@ def compile_on(calibration: Path, out: Path, allow: bool) -> mdcompiler.Artifact
         precision="int8",
         calibration=calibration,
         allow_degraded=allow,
+        keep_float=keep_float,
     )
+
+
+def test_blocks_can_stay_float(scenes: Path, tmp_path: Path) -> None:
+    kept = compile_on(scenes, tmp_path / "out", allow=False, keep_float=["C1/b0.conv", "C5/b4.ibn"])
+    borders = [kernel for kernel in kept.manifest.kernels if kernel.kind in ("quantize", "dequantize")]
+    assert borders, "floats meet integers in kernels of their own"
+    assert all(kernel.fallback is None for kernel in kept.manifest.kernels)
+    assert kept.manifest.check == "", "the finished library was compared with the integer reference"
+    with pytest.raises(UnsupportedError, match=r"no kernel or block called C9/b0\.ibn"):
+        compile_on(scenes, tmp_path / "other", allow=False, keep_float=["C9/b0.ibn"])
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])

@@ -35,6 +35,9 @@ def compile_network(
     weights: WeightsOption = None,
     calibration: Annotated[Path | None, typer.Option(help="For int8: a folder of pictures, or .npz.")] = None,
     allow_degraded: Annotated[bool, typer.Option(help="Ship an int8 network that lost too much.")] = False,
+    keep_float: Annotated[
+        list[str] | None, typer.Option(help="For int8: a block that stays float; may repeat.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=0, max=1024, help="Processes that compile at once; 0: all cores.")] = 0,
     tune: Annotated[int, typer.Option(min=0, help="Trials of the tuner for every kernel.")] = 0,
     stop_after: Annotated[str | None, typer.Option(help="Write the graph after this stage as ONNX, and stop.")] = None,
@@ -54,7 +57,7 @@ def compile_network(
 
     request = Request(network, weights, seed, raw, width, *parse_size(size))
     with shown_progress() as progress:
-        quantization = Quantize(calibration, allow_degraded)
+        quantization = Quantize(calibration, allow_degraded, tuple(keep_float or ()))
         workers = threads or os.cpu_count() or 1
         job = Job(request, find_target(target), precision, workers, check, progress, quantization)
         if stop_after is not None:
