@@ -5,30 +5,28 @@ read -> simplify -> fuse -> quantize -> place -> emit -> check against the refer
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from mdcompiler import self_check
 from mdcompiler.artifact import Artifact, check_destination, file_entries, write_artifact
 from mdcompiler.backend import Backend, input_specs, output_specs
+from mdcompiler.build_manifest import build_manifest, tensor_specs
 from mdcompiler.compile_pass import STAGES, Pass, Stage
 from mdcompiler.detector import Detector
 from mdcompiler.errors import InternalError, UnsupportedError
-from mdcompiler.kernel import kernels
-from mdcompiler.manifest import KernelEntry, Manifest, Source, TensorSpec
+from mdcompiler.manifest import Manifest
 from mdcompiler.module import Module
 from mdcompiler.passes import builtin_passes
 from mdcompiler.pipeline import Pipeline
 from mdcompiler.progress import Progress, silent
-from mdcompiler.read_network import ADAPTED_KEY, Request, describe_source, labels_of, picture_of, read_network
+from mdcompiler.read_network import Request, describe_source, read_network
 from mdcompiler.reference import run_reference
 from mdcompiler.registry import backend as find_backend
 from mdcompiler.registry import plugin_passes
@@ -36,7 +34,6 @@ from mdcompiler.spec import Spec
 from mdcompiler.target import Target, find_target, missing_flags
 
 PRECISIONS = ("fp32", "int8")
-_TOOLS = ("mdcompiler", "numpy", "onnx", "onnx-graphsurgeon", "onnxsim", "apache-tvm", "apache-tvm-ffi", "ziglang")
 
 
 def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as re.compile is of re
@@ -137,24 +134,10 @@ class Job:
         self._transform(module, STAGES[border:])
         emission = self.backend.emit(module, self.progress, self.threads)
         files = {**emission.files, **check}
-        return _write(out, self._manifest(module, source, emission.facts, files), files)
-
-    def _manifest(self, module: Module, source: Source, facts: dict[str, Any], files: dict[str, bytes]) -> Manifest:
-        return Manifest(
-            tools=_tool_versions(),
-            source=source,
-            target=self.target,
-            precision=self.precision,
-            passes=tuple(module.history),
-            inputs=_tensor_specs(input_specs(module)),
-            outputs=_tensor_specs(output_specs(module)),
-            picture=picture_of(module),
-            labels=labels_of(module),
-            facts={**facts, **accuracy_of(module), **adapted_of(module)},
-            kernels=self._kernel_table(module),
-            check=self._why_no_check(),
-            files=file_entries(files),
+        manifest = build_manifest(
+            module, source, self.precision, self.backend, emission.facts, file_entries(files), self._why_no_check()
         )
+        return _write(out, manifest, files)
 
     def _read(self) -> Module:
         self.progress("read", 0, 1)
@@ -184,24 +167,12 @@ class Job:
         everything = (*builtin_passes(), *plugin_passes(), *self.backend.passes(self.target))
         return [item for item in everything if item.stage == stage]
 
-    def _kernel_table(self, module: Module) -> tuple[KernelEntry, ...]:
-        return tuple(
-            KernelEntry(
-                name=kernel.name,
-                block=kernel.block,
-                kind=kernel.kind,
-                macs=kernel.macs,
-                fallback=self.backend.why_not(kernel, self.target),
-            )
-            for kernel in kernels(module.graph)
-        )
-
     def _check_file(self, module: Module) -> dict[str, bytes]:
         """What the reference says: to the network as it was read, or to its integers."""
         if self._why_no_check():
             return {}
         self.progress("reference", 0, 1)
-        inputs, outputs = _tensor_specs(input_specs(module)), _tensor_specs(output_specs(module))
+        inputs, outputs = tensor_specs(input_specs(module)), tensor_specs(output_specs(module))
         packed = self_check.record_check(inputs, outputs, _reference_of(module, [item.name for item in outputs]))
         self.progress("reference", 1, 1)
         return {self_check.CHECK_FILE: packed}
@@ -229,18 +200,6 @@ def _reference_of(module: Module, outputs: list[str]) -> self_check.Run:
         return run
     model = module.to_onnx()
     return lambda arrays: run_reference(model, arrays)
-
-
-def accuracy_of(module: Module) -> dict[str, Any]:
-    """What quantization cost, for the manifest; nothing for a float network."""
-    text = module.metadata.get("mdc.accuracy", "")
-    return {"accuracy": json.loads(text)} if text else {}
-
-
-def adapted_of(module: Module) -> dict[str, Any]:
-    """Where the spec gave way to the weights file, for the manifest."""
-    text = module.metadata.get(ADAPTED_KEY, "")
-    return {"adapted": text} if text else {}
 
 
 def _inspect(artifact: Artifact) -> None:
@@ -271,21 +230,6 @@ def _write(out: Path | None, manifest: Manifest, files: dict[str, bytes]) -> Art
 
 def _target(target: str | Target) -> Target:
     return target if isinstance(target, Target) else find_target(target)
-
-
-def _tensor_specs(rows: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec.model_validate(row) for row in rows)
-
-
-def _tool_versions() -> dict[str, str]:
-    return {name: found for name in _TOOLS if (found := _version(name))}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def stage_named(name: str) -> Stage:
