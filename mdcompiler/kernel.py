@@ -18,7 +18,6 @@ from mdcompiler.names import block_of
 KERNEL = "mdc.kernel"
 KIND = "mdc.kind"
 LAYOUT = "mdc.layout"
-ARENA = "mdc.arena"
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 from mdcompiler.errors import ArtifactError
 from mdcompiler.target import Target
 
-FORMAT = "mdcompiler-artifact"
-VERSION = 1
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 Extent = Annotated[int, Field(ge=1, le=2**31)]

@@ -10,12 +10,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from mdcompiler.data_file import parse_data_file, read_data_file
 from mdcompiler.errors import TargetError
-
-_MAX_FILE_BYTES = 64 * 1024
 
 
 class Target(BaseModel):
@@ -66,7 +64,7 @@ def find_target(name: str) -> Target:
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
-        return _parse(_read(path), str(path))
+        return _parse(read_data_file(path, "target"), str(path))
     targets = shipped_targets()
     if name not in targets:
         raise TargetError(
@@ -106,21 +104,5 @@ def _host(targets: dict[str, Target]) -> Target:
     return best.model_copy(update={"name": "cpu", "description": f"this machine ({best.name})"})
 
 
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise TargetError(f"target file {path} is larger than {_MAX_FILE_BYTES} bytes; it holds a few lines.")
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TargetError(f"target file {path} cannot be read: {error}. Check the path.") from error
-
-
 def _parse(text: str, where: str) -> Target:
-    try:
-        data = yaml.safe_load(text)
-        return Target.model_validate(data)
-    except yaml.YAMLError as error:
-        raise TargetError(f"target file {where} is no YAML: {error}") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise TargetError(f"target file {where}: {faults}. Mend these fields.") from error
+    return parse_data_file(text, where, "target", Target)

@@ -99,7 +99,7 @@ class IntegerLowering:
         node = kernel.nodes[0]
         to_bytes = node.op == "QuantizeLinear"
         tensor = kernel.outputs[0]
-        elements = self._elements(kernel)
+        elements = self._size_of(kernel, tensor)
         zero = int(np.asarray(node.inputs[2].values).reshape(())) if len(node.inputs) > 2 else 0
         numbers = np.zeros(NUMBERS, np.int32)
         numbers[[ZERO, LOW, HIGH, OWN_ZERO]] = zero, 0, 255, zero
@@ -237,7 +237,7 @@ class IntegerLowering:
         return self._constant(kernel, f"{step.name}/table", values)
 
     def _table(self, kernel: Kernel, step: Step) -> None:
-        size = self._size_of(kernel, step)
+        size = self._size_of(kernel, node_of(step).outputs[0])
         reads = (step.inputs[0].name, self._table_of(kernel, step))
         source = ChannelwiseSource("table", (size,))
         self._declare_like(kernel, step)
@@ -248,7 +248,7 @@ class IntegerLowering:
         numbers = np.zeros(NUMBERS, np.int32)
         factors = self._factors(kernel, step.name, step, (left, right), numbers)
         reads = (left.name, right.name, self._constant(kernel, f"{step.name}/numbers", numbers), factors)
-        size = self._size_of(kernel, step)
+        size = self._size_of(kernel, node_of(step).outputs[0])
         source = ChannelwiseSource("add_int8", (size, self.lanes, self.rounding))
         self._declare_like(kernel, step)
         self._call(kernel, source, reads, step.output.name, channelwise.flat_tasks(size), in_place=True)
@@ -316,22 +316,16 @@ class IntegerLowering:
         )
         return made
 
-    def _size_of(self, kernel: Kernel, step: Step) -> int:
-        """Bytes of the step's result in the kernel's layout."""
-        shape = [int(extent) for extent in node_of(step).outputs[0].shape]
-        if kernel.nodes[0].attrs.get(LAYOUT):
-            shape[1] = -(-shape[1] // self.lanes) * self.lanes
-        return int(np.prod(shape))
-
-    def _elements(self, kernel: Kernel) -> int:
-        shape = [int(extent) for extent in kernel.outputs[0].shape]
+    def _size_of(self, kernel: Kernel, tensor: gs.Tensor) -> int:
+        """Elements of a tensor of the shape of `tensor` in the kernel's layout."""
+        shape = [int(extent) for extent in tensor.shape]
         if kernel.nodes[0].attrs.get(LAYOUT):
             shape[1] = -(-shape[1] // self.lanes) * self.lanes
         return int(np.prod(shape))
 
     def _declare_like(self, kernel: Kernel, step: Step) -> None:
         if step.output.name not in self.program.sizes and step.output.name not in self.program.outputs:
-            self.program.buffer(step.output.name, self._size_of(kernel, step))
+            self.program.buffer(step.output.name, self._size_of(kernel, node_of(step).outputs[0]))
 
     def _declare(self, tensor: Port, elements: int, channels: int) -> None:
         """Memory of a result inside a kernel; results of kernels have theirs already."""

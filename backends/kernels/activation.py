@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
-from mdcompiler.backends.kernels.tir import Expr, splat
+from mdcompiler.backends.kernels.tir import Expr, splat, vector_type
 
 _LOG2_E = 1.44269504088896341
 _LN2_HIGH = 0.693359375
@@ -74,14 +74,10 @@ def exp(value: Expr, lanes: int) -> Expr:
     for coefficient in _EXP_POLYNOMIAL[1:]:
         series = series * rest + const(coefficient)
     mantissa = series * rest * rest + rest + const(1.0)
-    exponent = (power.astype(_vector_type("int32", lanes)) + splat(_EXPONENT_BIAS, lanes, "int32")) << splat(
+    exponent = (power.astype(vector_type("int32", lanes)) + splat(_EXPONENT_BIAS, lanes, "int32")) << splat(
         _MANTISSA_BITS, lanes, "int32"
     )
-    return mantissa * tirx.reinterpret(_vector_type("float32", lanes), exponent)
-
-
-def _vector_type(dtype: str, lanes: int) -> str:
-    return dtype if lanes == 1 else f"{dtype}x{lanes}"
+    return mantissa * tirx.reinterpret(vector_type("float32", lanes), exponent)
 
 
 def _sigmoid(value: Expr, lanes: int) -> Expr:

@@ -24,7 +24,7 @@ from mdcompiler.backends.kernels.requantize import (
     add_quantized,
     rescale,
 )
-from mdcompiler.backends.kernels.tir import Expr, Function, Memory, splat
+from mdcompiler.backends.kernels.tir import Expr, Function, Memory, splat, vector_type
 
 
 def write_table(name: str, size: int) -> tirx.PrimFunc:
@@ -108,7 +108,7 @@ def write_quantize(name: str, size: int, lanes: int) -> tirx.PrimFunc:
         steps = tirx.nearbyint(source.vector(index, width) / splat(scale[0], width))
         # saturated as floats first: a float beyond int32 has no defined conversion
         bounded = tirx.min(tirx.max(steps, splat(-1024.0, width)), splat(1024.0, width))
-        value = bounded.astype(_vector("int32", width)) + splat(numbers[ZERO], width)
+        value = bounded.astype(vector_type("int32", width)) + splat(numbers[ZERO], width)
         _store(target, index, _clamp(value, numbers, LOW, HIGH, width), width)
 
     over_elements(f, size, lanes, convert)
@@ -123,7 +123,7 @@ def write_dequantize(name: str, size: int, lanes: int) -> tirx.PrimFunc:
 
     def convert(index: Expr, width: int) -> None:
         value = _integers(source, index, width) - splat(numbers[OWN_ZERO], width)
-        target.store(index, width, value.astype(_vector("float32", width)) * splat(scale[0], width))
+        target.store(index, width, value.astype(vector_type("float32", width)) * splat(scale[0], width))
 
     over_elements(f, size, lanes, convert)
     return f.finish()
@@ -165,16 +165,12 @@ def _multiplier(f: Function, count: int, rounding: Rounding) -> tuple[Memory, Me
 
 
 def _integers(memory: Memory, index: Expr, lanes: int) -> Expr:
-    return memory.vector(index, lanes).astype(_vector("int32", lanes))
+    return memory.vector(index, lanes).astype(vector_type("int32", lanes))
 
 
 def _store(memory: Memory, index: Expr, value: Expr, lanes: int) -> None:
-    memory.store(index, lanes, value.astype(_vector("uint8", lanes)))
+    memory.store(index, lanes, value.astype(vector_type("uint8", lanes)))
 
 
 def _clamp(value: Expr, numbers: Memory, low: int, high: int, lanes: int) -> Expr:
     return tirx.min(tirx.max(value, splat(numbers[low], lanes)), splat(numbers[high], lanes))
-
-
-def _vector(dtype: str, lanes: int) -> str:
-    return dtype if lanes == 1 else f"{dtype}x{lanes}"

@@ -11,7 +11,7 @@ from typing import Literal
 
 from tvm import tirx
 
-from mdcompiler.backends.kernels.tir import Expr, Function, Memory, splat
+from mdcompiler.backends.kernels.tir import Expr, Function, Memory, splat, vector_type
 
 Rounding = Literal["float-half-even", "fixed-point-double", "fixed-point-single"]
 TABLE_SIZE = 256
@@ -81,7 +81,7 @@ class Requantizer:
     def _add(self, value: Expr, index: Expr) -> Expr:
         assert self.residual is not None
         assert self.factors is not None
-        other = self.residual.vector(index, self.lanes).astype(_vector("int32", self.lanes))
+        other = self.residual.vector(index, self.lanes).astype(vector_type("int32", self.lanes))
         own, other = value - self._number(OWN_ZERO), other - self._number(OTHER_ZERO)
         total = add_quantized(own, other, self.numbers, self.factors, self.lanes, self.ending.rounding)
         return self._clamp(total + self._number(SUM_ZERO), SUM_LOW, SUM_HIGH)
@@ -90,7 +90,7 @@ class Requantizer:
 def add_quantized(own: Expr, other: Expr, numbers: Memory, factors: Memory, lanes: int, rounding: Rounding) -> Expr:
     """`own * a + other * b` rounded by the rule; int32 vectors without their zero points."""
     if rounding == "float-half-even":
-        floats = _vector("float32", lanes)
+        floats = vector_type("float32", lanes)
         # The reference rounds each product apart, so no multiply-add may be fused here.
         first = _rounded(own.astype(floats) * splat(factors[0], lanes), lanes)
         second = _rounded(other.astype(floats) * splat(factors[1], lanes), lanes)
@@ -107,13 +107,13 @@ def add_quantized(own: Expr, other: Expr, numbers: Memory, factors: Memory, lane
 def rescale(value: Expr, multiplier: Expr, shift: Expr, lanes: int, rounding: Rounding) -> Expr:
     """`value` times the multiplier, rounded by the rule, as an int32 vector. shift: of fixed-point rules only."""
     if rounding == "float-half-even":
-        return _rint(value.astype(_vector("float32", lanes)) * multiplier, lanes)
+        return _rint(value.astype(vector_type("float32", lanes)) * multiplier, lanes)
     return rescale_fixed(value, multiplier, shift, lanes, rounding)
 
 
 def rescale_fixed(value: Expr, multiplier: Expr, shift: Expr, lanes: int, rounding: Rounding) -> Expr:
     """`value * multiplier * 2^(shift - 31)` as TFLite rounds it (`mdcompiler.quantization.fixed_point`)."""
-    wide = _vector("int64", lanes)
+    wide = vector_type("int64", lanes)
 
     def const(number: int, dtype: str = "int64") -> Expr:
         return splat(number, lanes, dtype)
@@ -121,11 +121,11 @@ def rescale_fixed(value: Expr, multiplier: Expr, shift: Expr, lanes: int, roundi
     if rounding == "fixed-point-single":
         total = const(31) - shift.astype(wide)
         nudge = const(1) << (total - const(1))
-        return ((value.astype(wide) * multiplier.astype(wide) + nudge) >> total).astype(_vector("int32", lanes))
+        return ((value.astype(wide) * multiplier.astype(wide) + nudge) >> total).astype(vector_type("int32", lanes))
     zero, one = const(0, "int32"), const(1, "int32")
     left, right = tirx.max(shift, zero), zero - tirx.min(shift, zero)
     product = (value << left).astype(wide) * multiplier.astype(wide)
-    high = ((product + const(1 << 30)) >> const(31)).astype(_vector("int32", lanes))
+    high = ((product + const(1 << 30)) >> const(31)).astype(vector_type("int32", lanes))
     mask = (one << right) - one
     threshold = (mask >> one) + (high >> const(31, "int32") & one)
     carry = tirx.Select((high & mask) > threshold, one, zero)
@@ -135,13 +135,13 @@ def rescale_fixed(value: Expr, multiplier: Expr, shift: Expr, lanes: int, roundi
 def look_up(f: Function, table: Memory, value: Expr, lanes: int, permutes_bytes: bool) -> Expr:
     """`table[value]`, element by element; value and result are int32 vectors."""
     spill = f.stack(_PERMUTED if permutes_bytes else lanes, "uint8")
-    spill.store(0, lanes, value.astype(_vector("uint8", lanes)))
+    spill.store(0, lanes, value.astype(vector_type("uint8", lanes)))
     if permutes_bytes:
         spill.store(0, _PERMUTED, _permute(table, spill.vector(0, _PERMUTED)))
     else:
         for lane in range(lanes):
             spill[lane] = table[spill[lane].astype("int32")]
-    return spill.vector(0, lanes).astype(_vector("int32", lanes))
+    return spill.vector(0, lanes).astype(vector_type("int32", lanes))
 
 
 def _permute(table: Memory, index: Expr) -> Expr:
@@ -161,13 +161,9 @@ def _permute(table: Memory, index: Expr) -> Expr:
 
 def _rounded(value: Expr, lanes: int) -> Expr:
     """`value` as a float32 of its own: the code generator fuses products and sums across anything but a fence."""
-    return tirx.call_llvm_pure_intrin(_vector("float32", lanes), "llvm.arithmetic.fence", value)
+    return tirx.call_llvm_pure_intrin(vector_type("float32", lanes), "llvm.arithmetic.fence", value)
 
 
 def _rint(value: Expr, lanes: int) -> Expr:
     """Nearest integers, halves to even, as an int32 vector."""
-    return tirx.nearbyint(value).astype(_vector("int32", lanes))
-
-
-def _vector(dtype: str, lanes: int) -> str:
-    return dtype if lanes == 1 else f"{dtype}x{lanes}"
+    return tirx.nearbyint(value).astype(vector_type("int32", lanes))

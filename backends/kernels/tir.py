@@ -162,6 +162,11 @@ def ramp(start: Expr, lanes: int) -> Expr:
     return start if lanes == 1 else tirx.Ramp(start, 1, lanes)
 
 
+def vector_type(dtype: str, lanes: int) -> str:
+    """The name of the type of a vector of `lanes` elements; one element is a scalar."""
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
+
+
 def splat(value: Expr, lanes: int, dtype: str = "float32") -> Expr:
     """A vector of `lanes` equal elements."""
     scalar = tirx.const(value, dtype) if isinstance(value, int | float) else value

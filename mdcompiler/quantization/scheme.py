@@ -16,14 +16,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from mdcompiler.data_file import parse_data_file, read_data_file
 from mdcompiler.errors import TargetError
 
 Rounding = Literal["float-half-even", "fixed-point-double", "fixed-point-single", "power-of-two"]
 Precision = Literal["int8", "int16", "float"]
-_MAX_FILE_BYTES = 64 * 1024
 SCHEME_KEY = "mdc.scheme"
 """Metadata of a quantized module: the name of the scheme it was quantized with."""
 
@@ -70,7 +69,7 @@ def find_scheme(name: str) -> Scheme:
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
-        return _parse(_read(path), str(path))
+        return _parse(read_data_file(path, "scheme"), str(path))
     schemes = shipped_schemes()
     if name not in schemes:
         raise TargetError(
@@ -80,20 +79,5 @@ def find_scheme(name: str) -> Scheme:
     return schemes[name]
 
 
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise TargetError(f"scheme file {path} is larger than {_MAX_FILE_BYTES} bytes; it holds a few lines.")
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TargetError(f"scheme file {path} cannot be read: {error}. Check the path.") from error
-
-
 def _parse(text: str, where: str) -> Scheme:
-    try:
-        return Scheme.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise TargetError(f"scheme file {where} is no YAML: {error}") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise TargetError(f"scheme file {where}: {faults}. Mend these fields.") from error
+    return parse_data_file(text, where, "scheme", Scheme)
