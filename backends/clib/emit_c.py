@@ -78,6 +78,12 @@ class Source:
         return [*self.inputs, *self.outputs]
 
     @property
+    def scratch_bytes(self) -> int:
+        """What each further thread needs: the largest scratch buffer of any call."""
+        sizes = [self.program.sizes[call.scratch] for call in self.calls if call.scratch]
+        return -(-max(sizes, default=0) // self.alignment_bytes) * self.alignment_bytes
+
+    @property
     def kernel_names(self) -> list[str]:
         return list(dict.fromkeys(call.kernel for call in self.calls))
 
@@ -166,6 +172,8 @@ __asm__(".section .rodata\\n"
 extern const uint8_t {prefix}_constants[] __attribute__((visibility("hidden")));
 #define CONSTANT(offset) ((uint8_t *){prefix}_constants + (offset))
 #define ARENA(offset) (f->arena + (offset))
+#define SCRATCH_BYTES {source.scratch_bytes}
+#define SCRATCH(offset) (worker ? f->scratch + (size_t)(worker - 1) * SCRATCH_BYTES : ARENA(offset))
 
 /* 0 unless scratch is too small; pointers as in mdc_postprocess. */
 static inline int mdc_detect(const struct mdc_postprocess_options *options, size_t scratch_bytes, void *encodings,
@@ -179,11 +187,13 @@ static inline int mdc_detect(const struct mdc_postprocess_options *options, size
 
 struct {prefix}_context {{
     uint8_t *arena;
+    uint8_t *scratch; /* of every thread but the first, whose scratch is in the arena */
     struct mdc_pool *pool;
 }};
 
 struct frame {{
     uint8_t *arena;
+    uint8_t *scratch;
 {fields}
 }};
 
@@ -212,7 +222,10 @@ EXPORT {prefix}_context *{prefix}_create(int threads) {{
     if (!context)
         return NULL;
     context->arena = mdc_allocate({source.plan.arena_bytes}, {source.alignment_bytes});
-    if (!context->arena) {{
+    context->scratch = mdc_allocate((size_t)(threads > 1 ? threads - 1 : 0) * SCRATCH_BYTES, {source.alignment_bytes});
+    if (!context->arena || !context->scratch) {{
+        mdc_release(context->arena);
+        mdc_release(context->scratch);
         mdc_release(context);
         return NULL;
     }}
@@ -225,12 +238,14 @@ EXPORT void {prefix}_destroy({prefix}_context *context) {{
         return;
     mdc_pool_destroy(context->pool);
     mdc_release(context->arena);
+    mdc_release(context->scratch);
     mdc_release(context);
 }}
 
 EXPORT int {prefix}_profile({prefix}_context *context, {_parameters(source)}, uint64_t *nanoseconds) {{
     struct frame frame;
     frame.arena = context->arena;
+    frame.scratch = context->scratch;
 {fill}
     return mdc_run_steps(context->pool, steps, {len(source.calls)}, &frame, nanoseconds);
 }}
@@ -254,28 +269,19 @@ def _parameters(source: Source) -> str:
 
 
 def _prototypes(source: Source) -> str:
-    """Every kernel function, its pointers untyped: C calls them all alike."""
-    ranged = {
-        call.code.partition("(")[0]: len(call.reads) + len(call.writes)
-        for call in source.calls
-        if call.code.partition("(")[0] in source.program.functions
-    }
-    lines = [f"int {name}({_voids(count)}, int32_t begin, int32_t end);" for name, count in sorted(ranged.items())]
-    lines += [f"int {name}({_voids(count)});" for name, count in sorted(source.program.prototypes.items())]
-    return "\n".join(lines)
-
-
-def _voids(count: int) -> str:
-    return ", ".join(["void *"] * count)
+    """Every kernel function."""
+    return "\n".join(f"int {name}({parameters});" for name, parameters in sorted(source.program.prototypes.items()))
 
 
 def _step(source: Source, number: int, call: Call) -> str:
     pointers = [_address(source, name) for name in (*call.reads, *call.writes)]
-    body = call.code.format(*pointers)
+    scratch = f"SCRATCH({source.plan.offsets[call.scratch]})" if call.scratch else ""
+    body = call.code.format(*pointers, scratch=scratch)
     unused = "" if "begin" in call.code else "    (void)begin, (void)end;\n"
+    unused += "" if call.scratch else "    (void)worker;\n"
     return (
         f"/* {_quote(call.kernel)} */\n"
-        f"static int step_{number}(const void *frame, int32_t begin, int32_t end) {{\n"
+        f"static int step_{number}(const void *frame, int32_t begin, int32_t end, int worker) {{\n"
         f"    const struct frame *f = frame;\n    (void)f;\n{unused}    return {body};\n}}"
     )
 

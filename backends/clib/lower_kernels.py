@@ -11,15 +11,23 @@ from numpy.typing import NDArray
 
 from mdcompiler.backends.clib.lower_integer import IntegerLowering
 from mdcompiler.backends.clib.postprocess_call import call_postprocess
-from mdcompiler.backends.clib.program import Call, Program, View
-from mdcompiler.backends.kernels import channelwise, convolution, depthwise
+from mdcompiler.backends.clib.program import Call, Program, View, voids
+from mdcompiler.backends.kernels import channelwise, convolution, depthwise, winograd
 from mdcompiler.backends.kernels import read_kernel as read
 from mdcompiler.backends.kernels.activation import Curve
 from mdcompiler.backends.kernels.choose_tile import choose_convolution_tile, choose_window_pixels
+from mdcompiler.backends.kernels.choose_winograd import choose_winograd
 from mdcompiler.backends.kernels.pack_weights import blocked_channels, pack_bias, pack_convolution, pack_dense
 from mdcompiler.backends.kernels.requantize import Rounding
 from mdcompiler.backends.kernels.select import read_pool, why_not
-from mdcompiler.backends.kernels.sources import ChannelwiseSource, ConvolutionSource, WindowSource
+from mdcompiler.backends.kernels.sources import (
+    ChannelwiseSource,
+    ConvolutionSource,
+    WindowSource,
+    WinogradPatchesSource,
+    WinogradSource,
+)
+from mdcompiler.backends.kernels.winograd import WinogradTile
 from mdcompiler.backends.legalize import LegalKernel
 from mdcompiler.kernel import LAYOUT, Kernel, kernels
 from mdcompiler.quantization.steps import is_integer
@@ -137,14 +145,38 @@ class _Lowering:
         item = read.read_convolution(kernel, self.lanes)
         work = item.work
         source = self._preprocess(kernel, item) if kernel.kind == "stem" else item.source
-        tile = choose_convolution_tile(work, self.target)
+        tile = choose_winograd(work, self.target) or choose_convolution_tile(work, self.target)
         weight = self._constant(
             kernel, "weight", pack_convolution(item.weight, self.lanes, tile.groups, work.channel_block)
         )
         bias = self._constant(kernel, "bias", pack_bias(item.bias, self.lanes))
-        reads = (source, weight, bias, *((item.residual,) if item.residual else ()))
-        tasks = convolution.tasks(work, tile)
-        self.program.call(kernel.name, ConvolutionSource(work, tile), reads, (item.target,), tasks)
+        reads = (weight, bias, *((item.residual,) if item.residual else ()))
+        if isinstance(tile, WinogradTile):
+            self._winograd(kernel, work, tile, source, reads, item.target)
+        else:
+            function, tasks = ConvolutionSource(work, tile), convolution.tasks(work, tile)
+            self.program.call(kernel.name, function, (source, *reads), (item.target,), tasks)
+
+    def _winograd(
+        self,
+        kernel: Kernel,
+        work: convolution.Convolution,
+        tile: WinogradTile,
+        source: str,
+        reads: tuple[str, ...],
+        target: str,
+    ) -> None:
+        patches = self.program.buffer(f"{kernel.name}:patches", winograd.patch_bytes(work, tile.outputs))
+        transform, tasks = WinogradPatchesSource(work, tile.outputs), winograd.source_tasks(work, tile.outputs)
+        self.program.call(kernel.name, transform, (source,), (patches,), tasks)
+        self.program.call(
+            kernel.name,
+            WinogradSource(work, tile),
+            (patches, *reads),
+            (target,),
+            winograd.multiply_tasks(work, tile),
+            scratch_bytes=winograd.scratch_bytes(work, tile),
+        )
 
     def _preprocess(self, kernel: Kernel, item: read.ReadConvolution) -> str:
         """The picture as floats, [H][W][C]."""
@@ -249,7 +281,7 @@ class _Lowering:
         for call in legal.calls:
             places = ", ".join(f"{{{index}}}" for index in range(len(call.arguments)))
             writes = (*call.outputs, *call.workspace)
-            self.program.prototypes[call.function] = len(call.arguments)
+            self.program.prototypes[call.function] = voids(len(call.arguments))
             self.program.steps.append(Call(kernel.name, f"{call.function}({places})", call.inputs, writes))
 
 

@@ -54,7 +54,7 @@ def buffer_lifetimes(
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for index, call in enumerate(calls):
-        for name in (*call.reads, *call.writes):
+        for name in (*call.reads, *call.writes, *((call.scratch,) if call.scratch else ())):
             root = aliases.place(name)[0]
             if root in sizes:
                 first.setdefault(root, index)

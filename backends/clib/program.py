@@ -33,7 +33,8 @@ class Call:
     kernel: whom it is done for, as in the graph. code: a C expression with `{0}`, `{1}` … for the
     pointers and, when `tasks` > 1, the variables `begin` and `end`. reads, writes: buffers and constants;
     `{i}` counts over reads, then writes. tasks: iterations that a thread pool may share out.
-    in_place: reads[0] and writes[0] may be the same memory.
+    in_place: reads[0] and writes[0] may be the same memory. scratch: a buffer for the time of the call, `{scratch}`
+    in the code; every thread has one of its own.
     """
 
     kernel: str
@@ -42,6 +43,7 @@ class Call:
     writes: tuple[str, ...]
     tasks: int = 1
     in_place: bool = False
+    scratch: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ class Program:
     steps: list[Call | View] = field(default_factory=list)
     functions: dict[str, FunctionSource] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
-    prototypes: dict[str, int] = field(default_factory=dict)
-    """Serial functions in `objects`: symbol -> number of pointer parameters."""
+    prototypes: dict[str, str] = field(default_factory=dict)
+    """Symbol of every function in `functions` and `objects` -> its parameters in C."""
 
     def buffer(self, name: str, size_bytes: int) -> str:
         """Declare a buffer; declaring it twice with two sizes is a fault."""
@@ -90,12 +92,26 @@ class Program:
         writes: tuple[str, ...],
         tasks: int,
         in_place: bool = False,
+        scratch_bytes: int = 0,
     ) -> None:
-        """Call a template's function over all its tasks."""
+        """Call a template's function over all its tasks. Its pointers: reads, writes and, if it needs any, scratch."""
+        places = [f"{{{index}}}" for index in range(len(reads) + len(writes))]
+        scratch = self.buffer(f"{kernel}:{function.symbol}:scratch", scratch_bytes) if scratch_bytes else ""
+        pointers = [*places, "{scratch}"] if scratch else places
+        self.declare(function, len(pointers))
+        code = f"{function.symbol}({', '.join(pointers)}, begin, end)"
+        self.steps.append(Call(kernel, code, reads, writes, tasks, in_place, scratch))
+
+    def declare(self, function: FunctionSource, pointers: int) -> None:
+        """A function over a range of iterations that some call's code names."""
         self.functions[function.symbol] = function
-        places = ", ".join(f"{{{index}}}" for index in range(len(reads) + len(writes)))
-        self.steps.append(Call(kernel, f"{function.symbol}({places}, begin, end)", reads, writes, tasks, in_place))
+        self.prototypes[function.symbol] = f"{voids(pointers)}, int32_t begin, int32_t end"
 
     @property
     def calls(self) -> list[Call]:
         return [step for step in self.steps if isinstance(step, Call)]
+
+
+def voids(count: int) -> str:
+    """The C parameters of a function of `count` pointers, untyped: C calls them all alike."""
+    return ", ".join(["void *"] * count)

@@ -44,6 +44,14 @@ class ConvolutionShape:
     def in_blocks(self) -> int:
         return -(-self.in_channels // self.channel_block)
 
+    def channels_of(self, block: Expr) -> Expr:
+        """How many real input channels a block has: the last may be short."""
+        size = self.channel_block
+        rest = self.in_channels % size
+        if not rest:
+            return size
+        return rest if self.in_channels < size else tirx.min(size, self.in_channels - block * size)
+
     @property
     def out_blocks(self) -> int:
         return -(-self.out_channels // self.lanes)
@@ -138,7 +146,7 @@ class _Writer:
         top, stop = self.geometry.kernel_rows(self.f, place.row)
         with self.f.loop(0, self.work.in_blocks, "in") as block, self.f.loop(top, stop, "kh") as kh:
             for kw, taps in columns(self.geometry, place):
-                with self.f.loop(0, self._channels_of(block), "c") as c:
+                with self.f.loop(0, self.work.channels_of(block), "c") as c:
                     self._accumulate(tile, taps, first, place, block, kh, kw, c)
 
     def _accumulate(
@@ -170,18 +178,8 @@ class _Writer:
         """Where the `groups` vectors of one step of the reduction start."""
         work, taps = self.work, self.geometry.taps
         before = first // self.tile.groups * work.in_channels * taps + block * work.channel_block * taps
-        step = before + (kh * self.geometry.kernel[1] + kw) * self._channels_of(block) + c
+        step = before + (kh * self.geometry.kernel[1] + kw) * self.work.channels_of(block) + c
         return step * self.tile.groups * self.lanes
-
-    def _channels_of(self, block: Expr) -> Expr:
-        """How many real input channels a block has: the last may be short."""
-        size = self.work.channel_block
-        rest = self.work.in_channels % size
-        if not rest:
-            return size
-        if self.work.in_channels < size:
-            return rest
-        return tirx.min(size, self.work.in_channels - block * size)
 
     def _finish(self, value: Expr, block: Expr, pixel: Expr) -> None:
         work, lanes = self.work, self.lanes

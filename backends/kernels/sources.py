@@ -17,6 +17,7 @@ from mdcompiler.backends.kernels.convolution import Convolution, Tile, write_con
 from mdcompiler.backends.kernels.depthwise import Window, write_window
 from mdcompiler.backends.kernels.integer_convolution import IntegerConvolution, write_integer_convolution
 from mdcompiler.backends.kernels.integer_depthwise import IntegerWindow, write_integer_window
+from mdcompiler.backends.kernels.winograd import WinogradTile, write_winograd_multiply, write_winograd_source
 
 _CHANNELWISE: dict[str, Callable[..., Any]] = {
     "mean": channelwise.write_mean,
@@ -51,6 +52,36 @@ class ConvolutionSource:
 
     def write(self) -> Any:
         return write_convolution(self.symbol, self.work, self.tile)
+
+
+@dataclass(frozen=True)
+class WinogradPatchesSource:
+    """The first function of a Winograd convolution: transforms the patches of the input."""
+
+    work: Convolution
+    outputs: int
+
+    @property
+    def symbol(self) -> str:
+        return _symbol("winograd_patches", self)
+
+    def write(self) -> Any:
+        return write_winograd_source(self.symbol, self.work, self.outputs)
+
+
+@dataclass(frozen=True)
+class WinogradSource:
+    """The second function of a Winograd convolution: multiplies and transforms back."""
+
+    work: Convolution
+    tile: WinogradTile
+
+    @property
+    def symbol(self) -> str:
+        return _symbol("winograd", self)
+
+    def write(self) -> Any:
+        return write_winograd_multiply(self.symbol, self.work, self.tile)
 
 
 @dataclass(frozen=True)

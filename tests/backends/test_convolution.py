@@ -18,89 +18,28 @@ from mdcompiler.backends.kernels.convolution import Convolution, Tile, tasks
 from mdcompiler.backends.kernels.depthwise import Window
 from mdcompiler.backends.kernels.depthwise import tasks as window_tasks
 from mdcompiler.backends.kernels.geometry import Geometry
-from mdcompiler.backends.kernels.pack_weights import blocked_channels, pack_bias, pack_convolution
+from mdcompiler.backends.kernels.pack_weights import blocked_channels, pack_bias
 from mdcompiler.backends.kernels.sources import ConvolutionSource, WindowSource
 from mdcompiler.target import find_target
 from mdcompiler.tolerance import within_float_tolerance
+from tests.backends.convolution_problem import RELU6, activated, convolution, direct, problem, same
 from tests.backends.kernel_runner import Kernels, aligned, block, unblock
 
 Array = NDArray[Any]
-RELU6 = Curve("clip", low=0.0, high=6.0)
-
-
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's SAME: zeros before, and output size."""
-    out = -(-size // stride)
-    return max((out - 1) * stride + kernel - size, 0) // 2, out
-
-
-def same(size: tuple[int, int], kernel: int, stride: int, **more: Any) -> Geometry:
-    (top, height), (left, width) = (same_padding(extent, kernel, stride) for extent in size)
-    fields: dict[str, Any] = {"pad": (top, left), "out": (height, width)}
-    return Geometry(size, (kernel, kernel), (stride, stride), **{**fields, **more})
-
-
-def convolution(inputs: int, outputs: int, geometry: Geometry, **more: Any) -> Convolution:
-    return Convolution(geometry, inputs, outputs, find_target("cpu").lanes, **more)
-
-
-def direct(geometry: Geometry, source: Array, weight: Array, bias: Array) -> Array:
-    """Convolution by definition: [C,H,W], [O,C,kh,kw] (depthwise: [C,1,kh,kw]), in float64."""
-    out = np.zeros((len(weight), *geometry.out)) + bias[:, None, None]
-    for y, x, i, j in np.ndindex(*geometry.out, *geometry.kernel):
-        row, column = geometry.source(0, y, i), geometry.source(1, x, j)
-        if 0 <= row < geometry.size[0] and 0 <= column < geometry.size[1]:
-            taps, pixel = weight[:, :, i, j], source[:, row, column]
-            out[:, y, x] += taps[:, 0] * pixel if taps.shape[1] == 1 != len(pixel) else taps @ pixel
-    return out
-
-
-def activated(curve: Curve, values: Array) -> Array:
-    gate = 1 / (1 + np.exp(-values))
-    hard = np.clip(values * (curve.slope or 1 / 6) + (curve.offset or 0.5), 0, 1)
-    table: dict[str, Array] = {
-        "none": values,
-        "clip": np.clip(values, curve.low, curve.high),
-        "hard_sigmoid": hard,
-        "hard_swish": values * hard,
-        "sigmoid": gate,
-        "swish": values * gate,
-    }
-    return table[curve.kind]
 
 
 def check(folder: Path, work: Convolution, tile: Tile | None = None) -> None:
     """Run the kernel in two uneven shares of its tasks and compare every output."""
     target = find_target("cpu")
     tile = tile or choose_convolution_tile(work, target)
-    random = np.random.default_rng(0)
-    source = random.uniform(-1, 1, (work.in_channels, *work.geometry.size)).astype(np.float32)
-    shape = (work.out_channels, work.in_channels, *work.geometry.kernel)
-    weight = random.normal(0, 0.2, shape).astype(np.float32)
-    bias = random.normal(0, 1, work.out_channels).astype(np.float32)
-    extra = random.uniform(-1, 1, (work.out_channels, *work.geometry.out)).astype(np.float32)
-    expected = direct(work.geometry, source, weight, bias)
-    expected = expected + extra if work.residual == "before" else expected
-    expected = activated(work.activation, expected)
-    expected = expected + extra if work.residual == "after" else expected
-
-    given_source = block(source, work.lanes) if work.source == "blocked" else aligned(source.transpose(1, 2, 0))
-    got = block(np.full_like(extra, np.nan), work.lanes)
-    if work.target == "interleaved":
-        got = aligned(np.full((*work.geometry.out, work.out_channels), np.nan, np.float32))
-    arrays = [
-        given_source,
-        aligned(pack_convolution(weight, work.lanes, tile.groups, work.channel_block)),
-        aligned(pack_bias(bias, work.lanes)),
-        *([block(extra, work.lanes)] if work.residual != "none" else []),
-        got,
-    ]
+    case = problem(work)
+    got = case.output()
+    arrays = [case.input(), *case.constants(tile.groups), got]
     kernel, total = ConvolutionSource(work, tile), tasks(work, tile)
     kernels = Kernels(folder, target, [kernel])
     kernels.run(kernel, arrays, total // 3, total)
     kernels.run(kernel, arrays, 0, total // 3)
-    result = unblock(got, work.out_channels) if work.target == "blocked" else got.transpose(2, 0, 1)
-    assert within_float_tolerance(result, expected.astype(np.float32))
+    case.assert_solved(got)
 
 
 CASES = {

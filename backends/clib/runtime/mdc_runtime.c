@@ -12,17 +12,25 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 #define CHUNKS_PER_THREAD 4
 #define SPINS_BEFORE_SLEEP 20000
+
+struct worker {
+    struct mdc_pool *pool;
+    pthread_t thread;
+    int index; /* from 1 on: 0 is the caller */
+};
 
 struct mdc_pool {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     int threads; /* the caller included */
     int started;
-    pthread_t *workers;
+    struct worker *workers;
     atomic_uint round; /* counts the steps handed out; a change is the signal to start */
     atomic_int stop;
     atomic_int next;   /* first iteration that nobody has taken */
@@ -33,7 +41,7 @@ struct mdc_pool {
     int32_t chunk;
 };
 
-static void work(struct mdc_pool *pool) {
+static void work(struct mdc_pool *pool, int worker) {
     const struct mdc_step *step = pool->step;
     for (;;) {
         int32_t begin = atomic_fetch_add(&pool->next, pool->chunk);
@@ -42,7 +50,7 @@ static void work(struct mdc_pool *pool) {
         int32_t end = begin + pool->chunk;
         if (end > step->tasks)
             end = step->tasks;
-        if (step->run(pool->frame, begin, end))
+        if (step->run(pool->frame, begin, end, worker))
             atomic_store(&pool->failed, 1);
     }
 }
@@ -69,14 +77,15 @@ static unsigned wait_for_round(struct mdc_pool *pool, unsigned seen) {
     return atomic_load(&pool->round);
 }
 
-static void *worker(void *argument) {
-    struct mdc_pool *pool = argument;
+static void *work_for_ever(void *argument) {
+    const struct worker *self = argument;
+    struct mdc_pool *pool = self->pool;
     unsigned seen = 0;
     for (;;) {
         seen = wait_for_round(pool, seen);
         if (atomic_load(&pool->stop))
             return NULL;
-        work(pool);
+        work(pool, self->index);
         atomic_fetch_sub(&pool->active, 1);
     }
 }
@@ -97,9 +106,13 @@ struct mdc_pool *mdc_pool_create(int threads) {
     pool->workers = calloc((size_t)threads - 1, sizeof *pool->workers);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
-    while (pool->workers && pool->started < threads - 1 &&
-           pthread_create(&pool->workers[pool->started], NULL, worker, pool) == 0)
-        ++pool->started;
+    for (; pool->workers && pool->started < threads - 1; ++pool->started) {
+        struct worker *next = &pool->workers[pool->started];
+        next->pool = pool;
+        next->index = pool->started + 1;
+        if (pthread_create(&next->thread, NULL, work_for_ever, next))
+            break;
+    }
     pool->threads = pool->started + 1;
     if (pool->started)
         return pool;
@@ -113,7 +126,7 @@ void mdc_pool_destroy(struct mdc_pool *pool) {
     atomic_store(&pool->stop, 1);
     start_round(pool);
     for (int i = 0; i < pool->started; ++i)
-        pthread_join(pool->workers[i], NULL);
+        pthread_join(pool->workers[i].thread, NULL);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->lock);
     free(pool->workers);
@@ -128,7 +141,7 @@ static int run_shared(struct mdc_pool *pool, const struct mdc_step *step, const 
     atomic_store(&pool->next, 0);
     atomic_store(&pool->active, pool->started);
     start_round(pool);
-    work(pool);
+    work(pool, 0);
     while (atomic_load(&pool->active))
         relax();
     return atomic_load(&pool->failed);
@@ -136,6 +149,9 @@ static int run_shared(struct mdc_pool *pool, const struct mdc_step *step, const 
 
 static uint64_t now(void) {
     struct timespec time;
+#if defined(__aarch64__)
+    __asm__ volatile("hint #100"); /* does nothing; an emulator that counts instructions sees where a step ends */
+#endif
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
@@ -145,7 +161,7 @@ int mdc_run_steps(struct mdc_pool *pool, const struct mdc_step *steps, int count
     for (int i = 0; i < count; ++i) {
         uint64_t start = nanoseconds ? now() : 0;
         int failed = pool && steps[i].tasks > 1 ? run_shared(pool, &steps[i], frame)
-                                                : steps[i].run(frame, 0, steps[i].tasks);
+                                                : steps[i].run(frame, 0, steps[i].tasks, 0);
         if (failed)
             return failed;
         if (nanoseconds)
@@ -192,6 +208,18 @@ int mdc_cpu_features(void) {
     if ((features & MDC_CPU_AVX512) && has(c, bit_AVX512VNNI | bit_AVX512VBMI))
         features |= MDC_CPU_VNNI;
     return (int)features;
+}
+#elif defined(__aarch64__)
+/* Linux, Documentation/arch/arm64/elf_hwcaps.rst: the numbers are part of its interface. */
+#define HWCAP_NEON (1ul << 1)
+#define HWCAP_DOTPROD (1ul << 20)
+#define HWCAP2_I8MM_BIT (1ul << 13)
+
+int mdc_cpu_features(void) {
+    unsigned long first = getauxval(AT_HWCAP), second = getauxval(AT_HWCAP2);
+    int features = first & HWCAP_NEON ? MDC_CPU_NEON : 0;
+    features |= first & HWCAP_DOTPROD ? MDC_CPU_DOTPROD : 0;
+    return features | (second & HWCAP2_I8MM_BIT ? MDC_CPU_I8MM : 0);
 }
 #else
 int mdc_cpu_features(void) { return 0; }

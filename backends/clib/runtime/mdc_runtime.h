@@ -5,9 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One kernel of a model. run does iterations [begin, end) and returns 0 on success. */
+/* One kernel of a model. run does iterations [begin, end) and returns 0 on success; worker, from 0 on,
+ * tells the threads of a pool apart. */
 struct mdc_step {
-    int (*run)(const void *frame, int32_t begin, int32_t end);
+    int (*run)(const void *frame, int32_t begin, int32_t end, int worker);
     int32_t tasks;
     int32_t kernel;
 };
@@ -33,7 +34,10 @@ enum {
     MDC_CPU_SSE4_2 = 1,
     MDC_CPU_AVX2 = 2,   /* AVX2, FMA, F16C, BMI2 */
     MDC_CPU_AVX512 = 4, /* F, BW, CD, DQ, VL */
-    MDC_CPU_VNNI = 8    /* AVX512-VNNI and AVX512-VBMI */
+    MDC_CPU_VNNI = 8,   /* AVX512-VNNI and AVX512-VBMI */
+    MDC_CPU_NEON = 16,
+    MDC_CPU_DOTPROD = 32, /* sdot and udot */
+    MDC_CPU_I8MM = 64     /* smmla, ummla and usdot */
 };
 int mdc_cpu_features(void);
 
