@@ -148,7 +148,8 @@ def implementation(source: Source, prefix: str) -> str:
     index = {name: i for i, name in enumerate(names)}
     steps = "\n".join(_step(source, number, call) for number, call in enumerate(source.calls))
     table = "\n".join(
-        f"    {{step_{number}, {call.tasks}, {index[call.kernel]}}}," for number, call in enumerate(source.calls)
+        f"    {{step_{number}, {call.tasks}, {index[call.kernel]}, {call.shares}}},"
+        for number, call in enumerate(source.calls)
     )
     fields = "\n".join(f"    {_pointer(t, source)}{t.identifier};" for t in source.tensors)
     fill = "\n".join(f"    frame.{t.identifier} = {t.identifier};" for t in source.tensors)
@@ -276,13 +277,13 @@ def _prototypes(source: Source) -> str:
 def _step(source: Source, number: int, call: Call) -> str:
     pointers = [_address(source, name) for name in (*call.reads, *call.writes)]
     scratch = f"SCRATCH({source.plan.offsets[call.scratch]})" if call.scratch else ""
-    body = call.code.format(*pointers, scratch=scratch)
+    body = call.statement(pointers, scratch)
     unused = "" if "begin" in call.code else "    (void)begin, (void)end;\n"
     unused += "" if call.scratch else "    (void)worker;\n"
     return (
         f"/* {_quote(call.kernel)} */\n"
         f"static int step_{number}(const void *frame, int32_t begin, int32_t end, int worker) {{\n"
-        f"    const struct frame *f = frame;\n    (void)f;\n{unused}    return {body};\n}}"
+        f"    const struct frame *f = frame;\n    (void)f;\n{unused}    {body}\n}}"
     )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from mdcompiler.backend import Emission, input_specs, output_specs
 from mdcompiler.backends.clib.alias import share_memory
 from mdcompiler.backends.clib.build_objects import build_objects
+from mdcompiler.backends.clib.choose_strips import strip_chooser
 from mdcompiler.backends.clib.emit_c import CONSTANTS_FILE, Source, header, implementation, pack_constants, tensors
+from mdcompiler.backends.clib.fuse_strips import fuse_strips
 from mdcompiler.backends.clib.link import link_library
 from mdcompiler.backends.clib.lower_kernels import build_program, fallback_kernels
-from mdcompiler.backends.clib.plan import plan_arena
+from mdcompiler.backends.clib.plan import Plan, plan_arena
 from mdcompiler.backends.clib.program import Program
 from mdcompiler.backends.kernels.requantize import Rounding
 from mdcompiler.backends.legalize import legalize_all
@@ -18,6 +21,7 @@ from mdcompiler.errors import UnsupportedError
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress
 from mdcompiler.quantization.scheme import SCHEME_KEY, find_scheme
+from mdcompiler.target import Target
 
 _ANY_ALIGNMENT = 1
 """Fallback kernels work on plain memory, which callers and concatenations may place anywhere."""
@@ -26,8 +30,31 @@ _FEATURES = {
     "avx2": "MDC_CPU_AVX2",
     "avx512f": "MDC_CPU_AVX512",
     "avx512_vnni": "MDC_CPU_VNNI",
+    "asimd": "MDC_CPU_NEON",
+    "asimddp": "MDC_CPU_DOTPROD",
+    "i8mm": "MDC_CPU_I8MM",
 }
 """Flag of a target -> bit of mdc_cpu_features that a model for it needs."""
+
+
+@dataclass(frozen=True)
+class CLibrary:
+    """A network as C, ready to be linked.
+
+    prefix: of the C functions and of the files. files: the generated sources by name. objects: the kernels.
+    """
+
+    prefix: str
+    source: Source
+    files: dict[str, bytes]
+    objects: list[bytes]
+    facts: dict[str, Any]
+
+    @property
+    def header(self) -> dict[str, bytes]:
+        """The public header by its name."""
+        name = f"{self.prefix}.h"
+        return {name: self.files[name]}
 
 
 def emit_library(module: Module, progress: Progress, workers: int, prefix: str) -> Emission:
@@ -35,22 +62,39 @@ def emit_library(module: Module, progress: Progress, workers: int, prefix: str) 
 
     workers: processes that compile at once.
     """
+    library = write_library(module, progress, workers, prefix)
+    progress("link", 0, 1)
+    linked = link_library(library.files, library.objects, module.target.zig)
+    progress("link", 1, 1)
+    return Emission({f"{prefix}.so": linked, **library.header}, library.facts)
+
+
+def write_library(module: Module, progress: Progress, workers: int, prefix: str) -> CLibrary:
+    """Everything that `emit_library` links: the generated C and the machine code of the kernels."""
     target = module.target
     fallback = fallback_kernels(module.graph, target)
     opset = module.graph.opset
     legal = legalize_all(fallback, target.llvm, opset=opset, alignment_bytes=_ANY_ALIGNMENT) if fallback else {}
-    program = build_program(module.graph, target, legal, _rounding(module))
+    program = build_program(module.graph, target, legal, rounding_of(module))
+    unfused = _plan(program, target)
+    fused = fuse_strips(program, strip_chooser(target))
     source, constants = _source(program, module)
     objects = build_objects(program.functions, target.llvm, workers, progress)
-    progress("link", 0, 1)
-    public = header(source, prefix).encode()
-    c_files = {f"{prefix}.h": public, f"{prefix}.c": implementation(source, prefix).encode(), CONSTANTS_FILE: constants}
-    library = link_library(c_files, [*objects, *program.objects.values()], target.zig)
-    progress("link", 1, 1)
-    return Emission({f"{prefix}.so": library, f"{prefix}.h": public}, _facts(source, sorted(legal)))
+    c_files = {
+        f"{prefix}.h": header(source, prefix).encode(),
+        f"{prefix}.c": implementation(source, prefix).encode(),
+        CONSTANTS_FILE: constants,
+    }
+    facts = {
+        **_facts(source, sorted(legal)),
+        "fused_chains": fused,
+        "arena_bytes_unfused": unfused.arena_bytes,
+        "arena_lower_bound_bytes_unfused": unfused.lower_bound_bytes,
+    }
+    return CLibrary(prefix, source, c_files, [*objects, *program.objects.values()], facts)
 
 
-def _rounding(module: Module) -> Rounding:
+def rounding_of(module: Module) -> Rounding:
     """How quantized kernels round: by the scheme the network was quantized with."""
     scheme = module.metadata.get(SCHEME_KEY, "")
     rounding = find_scheme(scheme).rounding if scheme else "float-half-even"
@@ -60,6 +104,12 @@ def _rounding(module: Module) -> Rounding:
             "not. Quantize with another scheme."
         )
     return rounding
+
+
+def _plan(program: Program, target: Target) -> Plan:
+    """Where the program's buffers would lie as it is now."""
+    aliases, calls = share_memory(program)
+    return plan_arena(calls, program.sizes, aliases, target.alignment_bytes)
 
 
 def _source(program: Program, module: Module) -> tuple[Source, bytes]:

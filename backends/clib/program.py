@@ -6,6 +6,7 @@ but where each buffer lies in the arena.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -34,7 +35,8 @@ class Call:
     pointers and, when `tasks` > 1, the variables `begin` and `end`. reads, writes: buffers and constants;
     `{i}` counts over reads, then writes. tasks: iterations that a thread pool may share out.
     in_place: reads[0] and writes[0] may be the same memory. scratch: a buffer for the time of the call, `{scratch}`
-    in the code; every thread has one of its own.
+    in the code; every thread has one of its own. function: the template that `code` calls, if it is one.
+    shares: into how many parts a thread's iterations are cut.
     """
 
     kernel: str
@@ -44,6 +46,17 @@ class Call:
     tasks: int = 1
     in_place: bool = False
     scratch: str = ""
+    function: FunctionSource | None = None
+    shares: int = 4
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The template functions that it calls."""
+        return (self.function.symbol,) if self.function else ()
+
+    def statement(self, pointers: Sequence[str], scratch: str) -> str:
+        """C statements that do iterations [begin, end) and return 0 on success."""
+        return f"return {self.code.format(*pointers, scratch=scratch)};"
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,13 @@ class Program:
         pointers = [*places, "{scratch}"] if scratch else places
         self.declare(function, len(pointers))
         code = f"{function.symbol}({', '.join(pointers)}, begin, end)"
-        self.steps.append(Call(kernel, code, reads, writes, tasks, in_place, scratch))
+        self.steps.append(Call(kernel, code, reads, writes, tasks, in_place, scratch, function))
+
+    def forget_unused_functions(self) -> None:
+        """Drop template functions that no call names any more."""
+        named = {symbol for call in self.calls for symbol in call.symbols}
+        for symbol in self.functions.keys() - named:
+            del self.functions[symbol], self.prototypes[symbol]
 
     def declare(self, function: FunctionSource, pointers: int) -> None:
         """A function over a range of iterations that some call's code names."""

@@ -82,7 +82,7 @@ class _Writer:
                 for pixel in taps:
                     self._tap(registers[pixel], block, place, pixel, kh, kw)
         for pixel, register in enumerate(registers):
-            index = block * self.geometry.out_pixels + place.row * self.geometry.out[1] + place.start + pixel
+            index = block * self.geometry.target_plane + place.row * self.geometry.out[1] + place.start + pixel
             value = self.work.activation.apply(register.get(), self.lanes)
             self.target.store(index * self.lanes, self.lanes, value)
 
@@ -90,7 +90,7 @@ class _Writer:
         """Take the element under kernel position (kh, kw) into the register of one pixel."""
         geometry, lanes = self.geometry, self.lanes
         y, x = geometry.source(0, place.row, kh), geometry.source(1, place.start + pixel, kw)
-        value = self.source.vector(((block * geometry.size[0] + y) * geometry.size[1] + x) * lanes, lanes)
+        value = self.source.vector((block * geometry.source_plane + y * geometry.size[1] + x) * lanes, lanes)
         if self.work.operation == "max":
             register.set(tirx.max(register.get(), value))
         else:

@@ -23,6 +23,8 @@ class Geometry:
     """A window over a picture; pairs are (rows, columns), in elements.
 
     pad: implicit zeros before the first row and column. Those after the last follow from the sizes.
+    source_rows, target_rows: rows that a channel's plane has in memory when only a strip of it is kept; 0: all.
+    Pointers then are to where row 0 would be.
     """
 
     size: tuple[int, int]
@@ -31,11 +33,24 @@ class Geometry:
     pad: tuple[int, int]
     out: tuple[int, int]
     dilation: tuple[int, int] = (1, 1)
+    source_rows: int = 0
+    target_rows: int = 0
 
     @property
     def is_pointwise(self) -> bool:
-        """A 1x1 window of stride 1: rows do not matter."""
-        return self.kernel == (1, 1) and self.stride == (1, 1) and self.pad == (0, 0)
+        """A 1x1 window of stride 1 over whole pictures: rows do not matter."""
+        whole = not (self.source_rows or self.target_rows)
+        return whole and self.kernel == (1, 1) and self.stride == (1, 1) and self.pad == (0, 0)
+
+    @property
+    def source_plane(self) -> int:
+        """Pixels from one channel block of the input to the next."""
+        return (self.source_rows or self.size[0]) * self.size[1]
+
+    @property
+    def target_plane(self) -> int:
+        """Pixels from one channel block of the output to the next."""
+        return (self.target_rows or self.out[0]) * self.out[1]
 
     @property
     def taps(self) -> int:

@@ -137,12 +137,12 @@ class _Writer:
         kw: int,
         quad: Expr,
     ) -> None:
-        height, width = self.geometry.size
+        plane, width = self.geometry.source_plane, self.geometry.size[1]
         y = self.geometry.source(0, place.row, kh)
         weights = self._weight_index(first, block, kh, kw, quad)
         for p in taps:
             x = self.geometry.source(1, place.start + p, kw)
-            pixel = ((block * height + y) * width + x) * self.work.channel_block + quad * QUAD
+            pixel = (block * plane + y * width + x) * self.work.channel_block + quad * QUAD
             for group, registers in enumerate(tile):
                 for part in range(self.work.parts):
                     at = weights + (group * self.work.parts + part) * self.lanes * QUAD
@@ -172,10 +172,10 @@ class _Writer:
 
     def _finish(self, total: Expr, block: Expr, pixel: Expr) -> None:
         work, lanes = self.work, self.lanes
-        index = (block * self.geometry.out_pixels + pixel) * lanes
-        value = self.end.finish(total, block * lanes, index).astype(f"uint8x{lanes}")
+        other = (block * self.geometry.out_pixels + pixel) * lanes
+        value = self.end.finish(total, block * lanes, other).astype(f"uint8x{lanes}")
         if work.target == "blocked":
-            self.target.store(index, lanes, value)
+            self.target.store((block * self.geometry.target_plane + pixel) * lanes, lanes, value)
             return
         full, rest = divmod(work.out_channels, lanes)
         at = pixel * work.out_channels + block * lanes

@@ -63,14 +63,15 @@ class _Writer:
                     self._tap(registers[pixel], block, place, pixel, kh, kw)
         for pixel, register in enumerate(registers):
             total = register.get().astype(f"int32x{self.lanes}") + self._initial(block, place, pixel)
-            index = block * self.geometry.out_pixels + place.row * self.geometry.out[1] + place.start + pixel
-            value = self.end.finish(total, block * self.lanes, index * self.lanes)
-            self.target.store(index * self.lanes, self.lanes, value.astype(f"uint8x{self.lanes}"))
+            index = place.row * self.geometry.out[1] + place.start + pixel
+            other = (block * self.geometry.out_pixels + index) * self.lanes
+            value = self.end.finish(total, block * self.lanes, other).astype(f"uint8x{self.lanes}")
+            self.target.store((block * self.geometry.target_plane + index) * self.lanes, self.lanes, value)
 
     def _tap(self, register: Register, block: Expr, place: Place, pixel: int, kh: Expr, kw: int) -> None:
         geometry, lanes = self.geometry, self.lanes
         y, x = geometry.source(0, place.row, kh), geometry.source(1, place.start + pixel, kw)
-        index = ((block * geometry.size[0] + y) * geometry.size[1] + x) * lanes
+        index = (block * geometry.source_plane + y * geometry.size[1] + x) * lanes
         value = self.source.vector(index, lanes).astype(f"int32x{lanes}").astype(f"float32x{lanes}")
         weight = self.weight.vector((block * geometry.taps + kh * geometry.kernel[1] + kw) * lanes, lanes)
         register.set(register.get() + value * weight)

@@ -7,17 +7,21 @@ once, in one network or many, and a source can be sent to another process.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, TypeVar
 
 from mdcompiler.backends.kernels import channelwise
 from mdcompiler.backends.kernels import integer_elementwise as elementwise
 from mdcompiler.backends.kernels.convolution import Convolution, Tile, write_convolution
 from mdcompiler.backends.kernels.depthwise import Window, write_window
+from mdcompiler.backends.kernels.depthwise import tasks as depthwise_tasks
 from mdcompiler.backends.kernels.integer_convolution import IntegerConvolution, write_integer_convolution
 from mdcompiler.backends.kernels.integer_depthwise import IntegerWindow, write_integer_window
 from mdcompiler.backends.kernels.winograd import WinogradTile, write_winograd_multiply, write_winograd_source
+
+Source = TypeVar("Source", bound=Any)
 
 _CHANNELWISE: dict[str, Callable[..., Any]] = {
     "mean": channelwise.write_mean,
@@ -39,12 +43,58 @@ _CHANNELWISE: dict[str, Callable[..., Any]] = {
 }
 
 
+class _TileStrips:
+    """What convolutions under a register tile say about themselves so that they can run over strips of rows."""
+
+    work: Any
+    tile: Tile
+
+    @property
+    def planes(self) -> int:
+        """Channel blocks of the output."""
+        return int(self.work.out_blocks)
+
+    @property
+    def tasks(self) -> int:
+        """Iterations of the outermost loop."""
+        return self.tile.tasks(self.work.geometry, self.work.out_blocks)
+
+    def strip(self: Source, source_rows: int, target_rows: int) -> Source:
+        """The same work over strips of memory, row by row within each group of channels."""
+        geometry = replace(self.work.geometry, source_rows=source_rows, target_rows=target_rows)
+        pixels = _even(geometry.out[1], self.tile.pixels)
+        tile = replace(self.tile, pixels=pixels, rows_outer=False)
+        return replace(self, work=replace(self.work, geometry=geometry), tile=tile)
+
+
+class _WindowStrips:
+    """The same for windows that slide over each channel by itself."""
+
+    work: Any
+
+    @property
+    def planes(self) -> int:
+        """Channel blocks of the output."""
+        return int(self.work.blocks)
+
+    @property
+    def tasks(self) -> int:
+        """Iterations of the outermost loop."""
+        return depthwise_tasks(self.work)
+
+    def strip(self: Source, source_rows: int, target_rows: int) -> Source:
+        """The same work over strips of memory."""
+        geometry = replace(self.work.geometry, source_rows=source_rows, target_rows=target_rows)
+        return replace(self, work=replace(self.work, geometry=geometry))
+
+
 @dataclass(frozen=True)
-class ConvolutionSource:
+class ConvolutionSource(_TileStrips):
     """A k x k or pointwise convolution under one register tile."""
 
     work: Convolution
     tile: Tile
+    element_bytes: ClassVar[int] = 4
 
     @property
     def symbol(self) -> str:
@@ -85,11 +135,12 @@ class WinogradSource:
 
 
 @dataclass(frozen=True)
-class WindowSource:
+class WindowSource(_WindowStrips):
     """A depthwise convolution or a max pooling, `pixels` outputs in a register tile."""
 
     work: Window
     pixels: int
+    element_bytes: ClassVar[int] = 4
 
     @property
     def symbol(self) -> str:
@@ -100,11 +151,12 @@ class WindowSource:
 
 
 @dataclass(frozen=True)
-class IntegerConvolutionSource:
+class IntegerConvolutionSource(_TileStrips):
     """A k x k or pointwise convolution of bytes under one register tile."""
 
     work: IntegerConvolution
     tile: Tile
+    element_bytes: ClassVar[int] = 1
 
     @property
     def symbol(self) -> str:
@@ -115,11 +167,12 @@ class IntegerConvolutionSource:
 
 
 @dataclass(frozen=True)
-class IntegerWindowSource:
+class IntegerWindowSource(_WindowStrips):
     """A depthwise convolution of bytes, `pixels` outputs in a register tile."""
 
     work: IntegerWindow
     pixels: int
+    element_bytes: ClassVar[int] = 1
 
     @property
     def symbol(self) -> str:
@@ -142,6 +195,11 @@ class ChannelwiseSource:
 
     def write(self) -> Any:
         return _CHANNELWISE[self.template](self.symbol, *self.arguments)
+
+
+def _even(extent: int, limit: int) -> int:
+    """The size of equal parts of `extent` that are at most `limit`."""
+    return math.ceil(extent / math.ceil(extent / limit))
 
 
 def _symbol(stem: str, source: object) -> str:

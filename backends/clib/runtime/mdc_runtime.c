@@ -16,7 +16,6 @@
 #include <sys/auxv.h>
 #endif
 
-#define CHUNKS_PER_THREAD 4
 #define SPINS_BEFORE_SLEEP 20000
 
 struct worker {
@@ -134,10 +133,11 @@ void mdc_pool_destroy(struct mdc_pool *pool) {
 }
 
 static int run_shared(struct mdc_pool *pool, const struct mdc_step *step, const void *frame) {
-    int32_t chunk = step->tasks / (pool->threads * CHUNKS_PER_THREAD);
+    int32_t shares = pool->threads * step->shares;
+    int32_t chunk = (step->tasks + shares - 1) / shares;
     pool->step = step;
     pool->frame = frame;
-    pool->chunk = chunk > 0 ? chunk : 1;
+    pool->chunk = chunk;
     atomic_store(&pool->next, 0);
     atomic_store(&pool->active, pool->started);
     start_round(pool);
@@ -149,23 +149,38 @@ static int run_shared(struct mdc_pool *pool, const struct mdc_step *step, const 
 
 static uint64_t now(void) {
     struct timespec time;
-#if defined(__aarch64__)
-    __asm__ volatile("hint #100"); /* does nothing; an emulator that counts instructions sees where a step ends */
-#endif
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* Where a step starts, and where a step of which kernel ends, for an emulator that counts instructions; a processor
+ * does nothing for these hints (Arm ARM, C6.2 HINT: unallocated). */
+#if defined(__aarch64__)
+#define MARK(number) __asm__ volatile("hint #" #number ::: "memory")
+#else
+#define MARK(number) (void)0
+#endif
+
+static void mark_end(int32_t kernel) {
+    MARK(101);
+    for (int32_t i = 0; i <= kernel; ++i)
+        MARK(102);
 }
 
 int mdc_run_steps(struct mdc_pool *pool, const struct mdc_step *steps, int count, const void *frame,
                   uint64_t *nanoseconds) {
     for (int i = 0; i < count; ++i) {
         uint64_t start = nanoseconds ? now() : 0;
+        if (nanoseconds)
+            MARK(100);
         int failed = pool && steps[i].tasks > 1 ? run_shared(pool, &steps[i], frame)
                                                 : steps[i].run(frame, 0, steps[i].tasks, 0);
         if (failed)
             return failed;
-        if (nanoseconds)
+        if (nanoseconds) {
             nanoseconds[steps[i].kernel] += now() - start;
+            mark_end(steps[i].kernel);
+        }
     }
     return 0;
 }
@@ -178,6 +193,21 @@ void *mdc_allocate(size_t bytes, size_t alignment) {
 }
 
 void mdc_release(void *memory) { free(memory); }
+
+int32_t mdc_slide(struct mdc_window *window, uint8_t *strip, int32_t planes, size_t plane_bytes, size_t row_bytes,
+                  int32_t low, int32_t high) {
+    struct mdc_window old = *window;
+    window->low = low;
+    window->high = high;
+    if (low < old.low || low >= old.high)
+        return low;
+    if (low > old.low)
+        for (int32_t plane = 0; plane < planes; ++plane) {
+            uint8_t *first = strip + (size_t)plane * plane_bytes;
+            memmove(first, first + (size_t)(low - old.low) * row_bytes, (size_t)(old.high - low) * row_bytes);
+        }
+    return old.high;
+}
 
 int mdc_copy(void *target, const void *source, size_t bytes) {
     memcpy(target, source, bytes);

@@ -6,11 +6,13 @@
 #include <stdint.h>
 
 /* One kernel of a model. run does iterations [begin, end) and returns 0 on success; worker, from 0 on,
- * tells the threads of a pool apart. */
+ * tells the threads of a pool apart. shares: into how many parts each thread's iterations are cut; more even out
+ * threads of unequal speed, one keeps neighbours together. */
 struct mdc_step {
     int (*run)(const void *frame, int32_t begin, int32_t end, int worker);
     int32_t tasks;
     int32_t kernel;
+    int32_t shares;
 };
 
 struct mdc_pool;
@@ -26,6 +28,19 @@ int mdc_run_steps(struct mdc_pool *pool, const struct mdc_step *steps, int count
 /* Memory at a multiple of alignment, a power of two. NULL when there is none. */
 void *mdc_allocate(size_t bytes, size_t alignment);
 void mdc_release(void *memory);
+
+/* The rows [low, high) of a picture that a strip of memory holds. */
+struct mdc_window {
+    int32_t low, high;
+};
+
+/* Let the strip hold rows [low, high) from now on: rows that it held before move to their new place. Returns the
+ * first row that is yet to be computed. planes: how many, plane_bytes apart. */
+int32_t mdc_slide(struct mdc_window *window, uint8_t *strip, int32_t planes, size_t plane_bytes, size_t row_bytes,
+                  int32_t low, int32_t high);
+
+static inline int32_t mdc_at_least(int32_t value, int32_t bound) { return value < bound ? bound : value; }
+static inline int32_t mdc_at_most(int32_t value, int32_t bound) { return value > bound ? bound : value; }
 
 int mdc_copy(void *target, const void *source, size_t bytes);
 
