@@ -96,6 +96,20 @@ def write_gate(name: str, blocks: int, pixels: int, lanes: int) -> tirx.PrimFunc
     return f.finish()
 
 
+def write_scale_weights(name: str, tiles: int, channels: int, width: int, lanes: int) -> tirx.PrimFunc:
+    """`name(weight [T][C][W], factor [C], target [T][C][W], begin, end)`: target = weight * factor. A task is one T."""
+    f = Function(name)
+    weight = f.buffer("weight", tiles * channels * width)
+    factor = f.buffer("factor", -(-channels // lanes) * lanes)
+    target = f.buffer("target", tiles * channels * width)
+    with f.range() as tile, f.loop(0, channels, "c") as c:
+        scale = splat(factor[c], lanes)
+        for start in range(0, width, lanes):
+            index = (tile * channels + c) * width + start
+            target.store(index, lanes, weight.vector(index, lanes) * scale)
+    return f.finish()
+
+
 def write_add(name: str, size: int, lanes: int, activation: Curve) -> tirx.PrimFunc:
     """`name(left, right, target, begin, end)` over `size` elements in any equal layout."""
     f = Function(name)

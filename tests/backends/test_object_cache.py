@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,12 @@ from mdcompiler.backends.clib import build_objects as builder
 from mdcompiler.backends.clib.build_objects import build_objects
 from mdcompiler.backends.clib.object_cache import ObjectCache, object_key
 from mdcompiler.backends.kernels.sources import ChannelwiseSource
+from mdcompiler.names import block_of
 from mdcompiler.progress import silent
+from mdcompiler.spec import Spec, parse_spec
 from mdcompiler.target import find_target
+from tests.backends.programs import program_of
+from tests.weights.small_spec import small_spec
 
 SOURCE = ChannelwiseSource("mean", (1, 4, 16))
 
@@ -63,3 +68,19 @@ def test_the_cache_can_be_turned_off_or_unwritable(monkeypatch: pytest.MonkeyPat
         cache = ObjectCache.default()
         cache.put("key", b"code")
         assert cache.get("key") is None
+
+
+def test_changing_a_block_compiles_kernels_of_that_block_only() -> None:
+    target = find_target("x86-64-v4")
+    before, after = (program_of(spec, target) for spec in (small_spec(), _with_a_larger_kernel()))
+    new = after.functions.keys() - before.functions.keys()
+    assert new, "the block's kernels are new"
+    changed = {call.kernel for call in after.calls if new & set(call.symbols)}
+    assert {block_of(kernel) for kernel in changed} == {"C3/b2.ibn"}
+
+
+def _with_a_larger_kernel() -> Spec:
+    """The small detector with 7x7 in one depthwise convolution."""
+    content = small_spec().to_data()
+    content["blocks"]["C3"][2]["kernel"] = 7
+    return parse_spec(json.dumps(content), "changed.json")

@@ -11,23 +11,16 @@ from numpy.typing import NDArray
 
 from mdcompiler.backend import input_specs, output_specs
 from mdcompiler.backends.clib import emit_library
-from mdcompiler.backends.clib.alias import share_memory
 from mdcompiler.backends.clib.choose_strips import largest_strip, strip_chooser
 from mdcompiler.backends.clib.fuse_strips import chains, fuse_strips
-from mdcompiler.backends.clib.lower_kernels import build_program
-from mdcompiler.backends.clib.plan import plan_arena
-from mdcompiler.backends.clib.program import Program
 from mdcompiler.backends.cpu import CpuBackend
-from mdcompiler.lower import lower
 from mdcompiler.module import Module
-from mdcompiler.passes import builtin_passes
-from mdcompiler.pipeline import Pipeline
 from mdcompiler.progress import silent
 from mdcompiler.quantization.scheme import find_scheme
-from mdcompiler.spec import load_spec, weight_shapes
-from mdcompiler.target import Target, find_target
+from mdcompiler.spec import load_spec
+from mdcompiler.target import find_target
 from mdcompiler.verify import sample_inputs
-from mdcompiler.weights import seeded_weights
+from tests.backends.programs import arena_bytes, float_module, placed, program_of
 from tests.backends.test_integer_networks import quantized
 from tests.weights.small_spec import small_spec
 
@@ -35,20 +28,12 @@ Array = NDArray[Any]
 SPEC = small_spec().with_(height=44, width_px=52)
 
 
-def placed(module: Module, pipeline: Pipeline) -> Module:
-    pipeline.run(module, CpuBackend().passes(module.target))
-    return module
-
-
 @pytest.fixture(scope="module", params=["fp32", "int8"])
 def network(request: pytest.FixtureRequest) -> Module:
     """The small detector, ready for kernels; every picture is of odd size somewhere."""
     if request.param == "int8":
         return placed(*quantized(SPEC, find_scheme("cpu")))
-    model = lower(SPEC, seeded_weights(weight_shapes(SPEC), 0), raw=True)
-    module, pipeline = Module.from_onnx(model, find_target("cpu")), Pipeline()
-    pipeline.run(module, builtin_passes())
-    return placed(module, pipeline)
+    return float_module(SPEC, find_target("cpu"))
 
 
 def run(
@@ -77,23 +62,9 @@ def test_strips_change_no_bit(rows: int, network: Module, tmp_path: Path, monkey
             assert np.array_equal(got[name], values), (name, threads)
 
 
-def program_of(name: str, target: Target) -> Program:
-    """The float32 calls of a network of the zoo."""
-    spec = load_spec(name)
-    model = lower(spec, seeded_weights(weight_shapes(spec), 0), raw=True)
-    module, pipeline = Module.from_onnx(model, target), Pipeline()
-    pipeline.run(module, builtin_passes())
-    return build_program(placed(module, pipeline).graph, target, {})
-
-
-def arena_bytes(program: Program, target: Target) -> int:
-    aliases, calls = share_memory(program)
-    return plan_arena(calls, program.sizes, aliases, target.alignment_bytes).arena_bytes
-
-
 def test_strips_take_less_memory() -> None:
     target = find_target("x86-64-v4")
-    program = program_of("mobiledet-cpu", target)
+    program = program_of(load_spec("mobiledet-cpu"), target)
     whole = arena_bytes(program, target)
     assert "C2/b0.ibn/expand+dw" in fuse_strips(program, strip_chooser(target))
     # The largest pair of tensors, 32 channels of 160x160 and what comes of it, is never there as a whole.
@@ -102,7 +73,7 @@ def test_strips_take_less_memory() -> None:
 
 def test_a_chain_is_fused_where_its_tensors_leave_the_cache() -> None:
     target = find_target("x86-64-v4")
-    found = chains(program_of("mobiledet-edgetpu", target))
+    found = chains(program_of(load_spec("mobiledet-edgetpu"), target))
     chain = next(chain for chain in found if chain.name == "C4/b5.ibn/expand+dw+project")
     rows = largest_strip(chain, target)
     # 768 channels, 5x5 and then 1x1: rows + 4 and rows rows of 20 pixels, but never more than the picture has.
