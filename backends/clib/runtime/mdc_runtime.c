@@ -16,6 +16,7 @@
 #include <sys/auxv.h>
 #endif
 
+#define SPINS_BEFORE_YIELD 64
 #define SPINS_BEFORE_SLEEP 20000
 
 struct worker {
@@ -24,21 +25,28 @@ struct worker {
     int index; /* from 1 on: 0 is the caller */
 };
 
+/* A round is one step of the model. `gate` holds its number, odd while workers may join, in the upper half and the
+ * workers inside in the lower. The caller closes the gate when no iteration is left and waits for those inside only:
+ * a worker that the system has not woken up yet misses the round and delays nobody. */
 struct mdc_pool {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     int threads; /* the caller included */
     int started;
     struct worker *workers;
-    atomic_uint round; /* counts the steps handed out; a change is the signal to start */
+    atomic_ullong gate;
+    atomic_int sleepers;
     atomic_int stop;
-    atomic_int next;   /* first iteration that nobody has taken */
-    atomic_int active; /* workers still in this round */
+    atomic_int next; /* first iteration that nobody has taken */
     atomic_int failed;
     const struct mdc_step *step;
     const void *frame;
     int32_t chunk;
 };
+
+#define ROUND_OF(gate) ((gate) >> 32)
+#define INSIDE(gate) ((gate) & 0xffffffffu)
+#define ONE_ROUND (1ull << 32)
 
 static void work(struct mdc_pool *pool, int worker) {
     const struct mdc_step *step = pool->step;
@@ -54,44 +62,67 @@ static void work(struct mdc_pool *pool, int worker) {
     }
 }
 
-static void relax(void) {
+/* Spinning gives the processor away from time to time: others may need it more. */
+static void relax(int spin) {
+    if (spin % SPINS_BEFORE_YIELD == SPINS_BEFORE_YIELD - 1) {
+        sched_yield();
+        return;
+    }
 #if defined(__x86_64__)
     __builtin_ia32_pause();
-#else
-    sched_yield();
 #endif
 }
 
-static unsigned wait_for_round(struct mdc_pool *pool, unsigned seen) {
+static int is_news(struct mdc_pool *pool, unsigned long long done) {
+    unsigned long long round = ROUND_OF(atomic_load(&pool->gate));
+    return atomic_load(&pool->stop) || (round % 2 && round != done);
+}
+
+/* Wait for an open round other than `done`, or for the end. */
+static void wait_for_news(struct mdc_pool *pool, unsigned long long done) {
     for (int spin = 0; spin < SPINS_BEFORE_SLEEP; ++spin) {
-        unsigned now = atomic_load(&pool->round);
-        if (now != seen)
-            return now;
-        relax();
+        if (is_news(pool, done))
+            return;
+        relax(spin);
     }
     pthread_mutex_lock(&pool->lock);
-    while (atomic_load(&pool->round) == seen)
+    atomic_fetch_add(&pool->sleepers, 1);
+    while (!is_news(pool, done))
         pthread_cond_wait(&pool->wake, &pool->lock);
+    atomic_fetch_sub(&pool->sleepers, 1);
     pthread_mutex_unlock(&pool->lock);
-    return atomic_load(&pool->round);
+}
+
+/* Enter the round that is open; its number, or 0 when none is. */
+static unsigned long long join_round(struct mdc_pool *pool) {
+    unsigned long long gate = atomic_load(&pool->gate);
+    while (ROUND_OF(gate) % 2)
+        if (atomic_compare_exchange_weak(&pool->gate, &gate, gate + 1))
+            return ROUND_OF(gate);
+    return 0;
 }
 
 static void *work_for_ever(void *argument) {
     const struct worker *self = argument;
     struct mdc_pool *pool = self->pool;
-    unsigned seen = 0;
+    unsigned long long done = 0;
     for (;;) {
-        seen = wait_for_round(pool, seen);
+        wait_for_news(pool, done);
         if (atomic_load(&pool->stop))
             return NULL;
+        unsigned long long round = join_round(pool);
+        if (!round)
+            continue;
         work(pool, self->index);
-        atomic_fetch_sub(&pool->active, 1);
+        done = round;
+        atomic_fetch_sub(&pool->gate, 1);
     }
 }
 
-static void start_round(struct mdc_pool *pool) {
+static void wake_sleepers(struct mdc_pool *pool) {
+    if (!atomic_load(&pool->sleepers))
+        return;
     pthread_mutex_lock(&pool->lock);
-    atomic_fetch_add(&pool->round, 1);
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
 }
@@ -122,8 +153,10 @@ struct mdc_pool *mdc_pool_create(int threads) {
 void mdc_pool_destroy(struct mdc_pool *pool) {
     if (!pool)
         return;
+    pthread_mutex_lock(&pool->lock);
     atomic_store(&pool->stop, 1);
-    start_round(pool);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
     for (int i = 0; i < pool->started; ++i)
         pthread_join(pool->workers[i].thread, NULL);
     pthread_cond_destroy(&pool->wake);
@@ -134,16 +167,16 @@ void mdc_pool_destroy(struct mdc_pool *pool) {
 
 static int run_shared(struct mdc_pool *pool, const struct mdc_step *step, const void *frame) {
     int32_t shares = pool->threads * step->shares;
-    int32_t chunk = (step->tasks + shares - 1) / shares;
     pool->step = step;
     pool->frame = frame;
-    pool->chunk = chunk;
+    pool->chunk = (step->tasks + shares - 1) / shares;
     atomic_store(&pool->next, 0);
-    atomic_store(&pool->active, pool->started);
-    start_round(pool);
+    atomic_fetch_add(&pool->gate, ONE_ROUND);
+    wake_sleepers(pool);
     work(pool, 0);
-    while (atomic_load(&pool->active))
-        relax();
+    atomic_fetch_add(&pool->gate, ONE_ROUND);
+    for (int spin = 0; INSIDE(atomic_load(&pool->gate)); ++spin)
+        relax(spin);
     return atomic_load(&pool->failed);
 }
 
