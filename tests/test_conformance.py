@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from mdcompiler import conformance
-from mdcompiler.backend import Emission, Runnable
+from mdcompiler.backend import Emission, Runnable, why_not_run
 from mdcompiler.backends.null import NullBackend
 from mdcompiler.conformance import CHECKS, MODELS, ConformanceError, Trial, default_target, try_model
 from mdcompiler.conformance.__main__ import conforms, main, report
-from mdcompiler.errors import UnsupportedError
+from mdcompiler.errors import MissingToolError, UnsupportedError
 from mdcompiler.kernel import Kernel
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress
@@ -27,9 +27,10 @@ from mdcompiler.target import Target
 def _trial(backend: str, model: str) -> Trial | str:
     """The compiled network, shared by the checks on it, or why the backend refuses it."""
     chosen = backends()[backend]
+    target = default_target(chosen)
     try:
-        return try_model(chosen, default_target(chosen), MODELS[model]())
-    except UnsupportedError as error:
+        return why_not_run(chosen, target) or try_model(chosen, target, MODELS[model]())
+    except (MissingToolError, UnsupportedError) as error:
         return str(error)
 
 

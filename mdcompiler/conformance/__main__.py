@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mdcompiler.backend import Backend
 from mdcompiler.conformance import CHECKS, MODELS, ConformanceError, Trial, default_target, try_model
-from mdcompiler.errors import MdcError, UnsupportedError
+from mdcompiler.errors import MdcError, MissingToolError, UnsupportedError
 from mdcompiler.registry import backend as find_backend
 from mdcompiler.target import Target, find_target
 
@@ -20,7 +20,7 @@ def report(backend: Backend, target: Target) -> list[tuple[str, str, str]]:
     for name, build in MODELS.items():
         try:
             trial = try_model(backend, target, build())
-        except UnsupportedError as error:
+        except (MissingToolError, UnsupportedError) as error:
             rows.append((name, "compile", f"refused: {error}"))
             continue
         rows += [(name, check, _verdict(trial, check)) for check in CHECKS]

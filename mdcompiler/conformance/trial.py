@@ -10,14 +10,16 @@ import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from mdcompiler.backend import Arrays, Backend, Emission, input_specs, output_specs
+from mdcompiler.arbiter import reference_of
+from mdcompiler.backend import Arrays, Backend, Emission, input_specs, output_specs, why_not_run
 from mdcompiler.compile_pass import STAGES
+from mdcompiler.conformance.quantize_model import computes_in_float, quantize_model
 from mdcompiler.module import Module
 from mdcompiler.pipeline import Pipeline
 from mdcompiler.progress import silent
 from mdcompiler.reference import run_reference
 from mdcompiler.registry import plugin_passes
-from mdcompiler.target import Target, missing_flags, shipped_targets
+from mdcompiler.target import Target, shipped_targets
 from mdcompiler.verify import sample_inputs
 
 Outputs = dict[str, NDArray[Any]]
@@ -41,8 +43,10 @@ class Trial:
         return sample_inputs(self.module)
 
     def expected(self) -> Outputs:
-        """What the reference says, ONNX Runtime or onnx's own evaluator."""
-        return run_reference(self.model, self.inputs)
+        """What the reference says: to the network as it was, or to its integers on a machine without floats."""
+        if computes_in_float(self.module.target):
+            return run_reference(self.model, self.inputs)
+        return dict(reference_of(self.module, [tensor.name for tensor in self.module.graph.outputs])(dict(self.inputs)))
 
     def run_in(self, folder: Path, inputs: Arrays) -> Outputs:
         """Write the files into `folder`, load them from there alone, run once."""
@@ -55,20 +59,27 @@ class Trial:
 
 
 def default_target(backend: Backend) -> Target:
-    """A target of `backend` that this machine can run: the first one shipped, else one with default sizes."""
-    for target in shipped_targets().values():
-        if target.backend == backend.name and not target.zig and not missing_flags(target):
-            return target
-    return Target(name=f"{backend.name}-default", backend=backend.name)
+    """The first shipped target of `backend` that this machine can run, or just the first, else one of default sizes."""
+    shipped = [target for target in shipped_targets().values() if target.backend == backend.name]
+    runs = [target for target in shipped if not why_not_run(backend, target)]
+    return next(iter((*runs, *shipped)), Target(name=f"{backend.name}-default", backend=backend.name))
 
 
 def prepare(backend: Backend, target: Target, model: onnx.ModelProto) -> Module:
-    """`model` after every pass: the built-in ones, the plug-ins' and the backend's own, stage by stage."""
+    """`model` after every pass: the built-in ones, the plug-ins' and the backend's own, stage by stage.
+
+    It is quantized in between for a machine that has no floats.
+    """
     from mdcompiler.passes import builtin_passes
 
     passes = [*builtin_passes(), *plugin_passes(), *backend.passes(target)]
     passes.sort(key=lambda item: STAGES.index(item.stage))
-    return Pipeline().run(Module.from_onnx(model, target), passes)
+    border = STAGES.index("quantize")
+    pipeline, module = Pipeline(), Module.from_onnx(model, target)
+    pipeline.run(module, [item for item in passes if STAGES.index(item.stage) < border])
+    if not computes_in_float(target):
+        quantize_model(module)
+    return pipeline.run(module, [item for item in passes if STAGES.index(item.stage) >= border])
 
 
 def try_model(backend: Backend, target: Target, model: onnx.ModelProto) -> Trial:

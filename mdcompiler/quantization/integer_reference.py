@@ -29,7 +29,7 @@ from mdcompiler.quantization.affine import bounds
 from mdcompiler.quantization.curves import table
 from mdcompiler.quantization.integer_ops import convolve
 from mdcompiler.quantization.no_wrap import check_no_wrap
-from mdcompiler.quantization.rounding import conv_multiplier, rescale, rescale_part, rescale_sum
+from mdcompiler.quantization.rounding import conv_multiplier, rescale, rescale_mean, rescale_part, rescale_sum
 from mdcompiler.quantization.scheme import Scheme
 from mdcompiler.quantization.steps import Port, Step, is_integer, read_steps
 from mdcompiler.reference import run_reference
@@ -96,7 +96,7 @@ class IntegerReference:
             return rescale_sum(centred[0], centred[1], (first, step.inputs[1].scale, scale), rounding, step.wide)
         if step.operation == "pool":
             total, count = centred[0].sum(axis=(2, 3), keepdims=True), centred[0].shape[2] * centred[0].shape[3]
-            return rescale(total, first / (count * scale), rounding, step.wide)
+            return rescale_mean(total, count, (first, scale), rounding, step.wide)
         return rescale(centred[0] * centred[1], first * step.inputs[1].scale / scale, rounding, step.wide)
 
     def _conv(self, step: Step, x: Array) -> Array:
@@ -115,6 +115,8 @@ class IntegerReference:
         return self._saturate(rescale(centred, port.scale / step.output.scale, self.scheme.rounding, port.wide), step)
 
     def _part(self, x: Array, port: Port, step: Step) -> Array:
+        if port.dtype == "int8":
+            return self._requantize(x, port, step)  # TFLite joins int8 tensors of one scale only, after a QUANTIZE each
         if port.quantization == step.output.quantization:
             return x
         scales = (port.scale, step.output.scale)

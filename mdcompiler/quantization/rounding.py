@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mdcompiler.errors import InternalError
 from mdcompiler.quantization.fixed_point import (
+    FixedPoint,
     divide_half_up,
     fixed_point,
     multiply_double,
@@ -56,6 +57,26 @@ def rescale(value: Array, multiplier: Any, rounding: Rounding, wide: bool = Fals
         return multiply_wide(value.astype(np.int64), factor)
     multiply = multiply_single if rounding == "fixed-point-single" else multiply_double
     return multiply(value.astype(np.int64), factor)
+
+
+def rescale_mean(
+    total: Array, count: int, scales: tuple[float, float], rounding: Rounding, wide: bool = False
+) -> Integers:
+    """`total / count * scales[0] / scales[1]`, rounded to integers by `rounding`. total: a sum of `count` integers.
+
+    With fixed-point-double this is TFLite's MEAN (QuantizedMeanOrSum in kernels/internal/reference/reduce.h): the ratio
+    of the scales is a float32 number, and its multiplier is divided by the count in integers.
+    """
+    if rounding != "fixed-point-double" or wide:
+        return rescale(total, scales[0] / (count * scales[1]), rounding, wide)
+    return multiply_double(total.astype(np.int64), mean_factor(count, scales))
+
+
+def mean_factor(count: int, scales: tuple[float, float]) -> FixedPoint:
+    """The multiplier of `rescale_mean` with fixed-point-double."""
+    factor = fixed_point(float(np.float32(scales[0]) / np.float32(scales[1])))
+    shift = min(count.bit_length() - 1, 32, 31 + int(factor.shift))
+    return FixedPoint((factor.multiplier << shift) // count, factor.shift - shift)
 
 
 def rescale_sum(

@@ -28,6 +28,13 @@ _DTYPES = {
     "INT8": "|i1",
     "UINT8": "|u1",
 }
+_OPTIONS = {
+    "CONV_2D": "Conv2DOptions",
+    "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+    "ADD": "AddOptions",
+    "CONCATENATION": "ConcatenationOptions",
+}
+"""The operators whose options are read, and the options' table."""
 
 
 def read_graph(path: Path) -> TfliteGraph:
@@ -81,7 +88,7 @@ class _Reader:
             for index in range(_bounded(graph.OperatorsLength()))
         )
         inputs, outputs = (_indices(ends, len(tensors)) for ends in (graph.InputsAsNumpy(), graph.OutputsAsNumpy()))
-        return TfliteGraph(self.path, tensors, operators, inputs, outputs)
+        return TfliteGraph(self.path, tensors, operators, inputs, outputs, int(self.model.SubgraphsLength()))
 
     def _tensor(self, tensor: Any) -> TfliteTensor:
         name = (tensor.Name() or b"").decode(errors="replace")[:1000]
@@ -111,17 +118,20 @@ class _Reader:
         inputs = _indices(operator.InputsAsNumpy(), tensors, lowest=-1)
         outputs = _indices(operator.OutputsAsNumpy(), tensors)
         options = self._options(kind, operator)
-        return TfliteOperator(index, kind, inputs, outputs, custom_options=custom, **options)
+        version = int(code.Version())
+        return TfliteOperator(index, kind, inputs, outputs, custom_options=custom, version=version, **options)
 
     def _options(self, kind: str, operator: Any) -> dict[str, Any]:
-        names = {"CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions", "ADD": "AddOptions"}
-        if kind not in names:
+        bare = kind == "CONCATENATION" and operator.BuiltinOptionsType() == self.schema.BuiltinOptions.NONE
+        if kind not in _OPTIONS or bare:
             return {}
-        if operator.BuiltinOptionsType() != getattr(self.schema.BuiltinOptions, names[kind]):
+        if operator.BuiltinOptionsType() != getattr(self.schema.BuiltinOptions, _OPTIONS[kind]):
             raise ValueError(f"{kind} without its options")
-        options, table = getattr(self.schema, names[kind])(), operator.BuiltinOptions()
+        options, table = getattr(self.schema, _OPTIONS[kind])(), operator.BuiltinOptions()
         options.Init(table.Bytes, table.Pos)
         found = {"activation": self.activations[options.FusedActivationFunction()]}
+        if kind == "CONCATENATION":
+            return {**found, "axis": int(options.Axis())}
         if kind == "ADD":
             return found
         return {

@@ -31,6 +31,7 @@ class TfliteOperator:
     """kind: the schema's word (CONV_2D), or the custom operator's name. Tensors are numbers in the graph; -1: none.
 
     stride, dilation: (height, width). padding: SAME or VALID. activation: fused into it, NONE, RELU, RELU6 …
+    axis: of a concatenation. version: of the operator, as the file states it.
     """
 
     index: int
@@ -42,17 +43,20 @@ class TfliteOperator:
     padding: str = "SAME"
     activation: str = "NONE"
     custom_options: bytes = b""
+    axis: int = 0
+    version: int = 1
 
 
 @dataclass(frozen=True)
 class TfliteGraph:
-    """The first subgraph of the file at `path`."""
+    """The first subgraph of the file at `path`. subgraphs: how many the file has."""
 
     path: Path
     tensors: tuple[TfliteTensor, ...]
     operators: tuple[TfliteOperator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    subgraphs: int = 1
 
     @cached_property
     def producers(self) -> dict[int, TfliteOperator]:

@@ -1,0 +1,46 @@
+"""The backend for Arm Ethos-U: the same `.tflite` file as for the Edge TPU, compiled by Arm's Vela.
+
+    quantized graph -> model.tflite -> vela -> model_vela.tflite, estimated cycles of every kernel -> manifest
+
+A target's name is Vela's accelerator configuration. `model.tflite` runs anywhere with LiteRT and is what `load` opens;
+`model_vela.tflite` runs on the device, with TensorFlow Lite Micro and the Ethos-U driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mdcompiler.backend import Emission, Runnable
+from mdcompiler.progress import Progress
+from mdcompiler.target import Target
+
+if TYPE_CHECKING:
+    from mdcompiler.compile_pass import Pass
+    from mdcompiler.kernel import Kernel
+    from mdcompiler.module import Module
+
+
+class VelaBackend:
+    """Writes files for Ethos-U; needs the extra `vela`."""
+
+    name = "vela"
+
+    def why_not(self, kernel: Kernel, target: Target) -> str | None:
+        from mdcompiler.backends.vela.why_not import why_not
+
+        return why_not(kernel)
+
+    def passes(self, target: Target) -> Sequence[Pass]:
+        return ()
+
+    def emit(self, module: Module, progress: Progress, threads: int) -> Emission:
+        from mdcompiler.backends.vela.emit import emit
+
+        return emit(module, progress)
+
+    def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
+        from mdcompiler.backends.tflite.runnable import TfliteRunnable
+
+        return TfliteRunnable(directory / "model.tflite", manifest, threads)
