@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from mdcompiler.compiler import compile  # noqa: A004 - named as re.compile is
     from mdcompiler.detections import Detection
     from mdcompiler.detector import Detector, load
+    from mdcompiler.quantization.options import Quantize
 
 __version__ = "0.1.0"
-__all__ = ["Artifact", "Detection", "Detector", "compile", "load"]
+__all__ = ["Artifact", "Detection", "Detector", "Quantize", "compile", "load"]
 
 _HOMES = {
     "Artifact": "mdcompiler.artifact",
     "Detection": "mdcompiler.detections",
     "Detector": "mdcompiler.detector",
+    "Quantize": "mdcompiler.quantization.options",
     "compile": "mdcompiler.compiler",
     "load": "mdcompiler.detector",
 }

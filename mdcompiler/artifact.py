@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mdcompiler.errors import ArtifactError, OutputError, TargetError
+from mdcompiler.errors import ArtifactError, OutputError
 from mdcompiler.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
-from mdcompiler.target import missing_flags
 from mdcompiler.write_aside import write_directory
 
 if TYPE_CHECKING:
@@ -105,16 +104,6 @@ def open_artifact(directory: str | Path) -> Artifact:
             f"opening {directory}: {'; '.join(faults)}. Copy the directory again, or compile the network again."
         )
     return Artifact(directory, manifest)
-
-
-def check_processor(manifest: Manifest) -> None:
-    """Raise TargetError when this processor lacks what the artifact's binary needs."""
-    missing = missing_flags(manifest.target)
-    if missing:
-        raise TargetError(
-            f"this artifact is for {manifest.target.name}, which needs {', '.join(missing)}; this processor "
-            "lacks that. Compile for another target: `mdc targets` lists them, `cpu` is this machine."
-        )
 
 
 def _is_artifact(directory: Path) -> bool:

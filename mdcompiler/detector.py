@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mdcompiler.artifact import Artifact, check_processor, open_artifact
+from mdcompiler.artifact import Artifact, open_artifact
+from mdcompiler.backend import why_not_run
 from mdcompiler.detections import Detection, detections_from
-from mdcompiler.errors import UnsupportedError
+from mdcompiler.errors import TargetError, UnsupportedError
 from mdcompiler.inputs import checked_inputs
 from mdcompiler.registry import backend
 
@@ -39,8 +40,10 @@ class Detector:
     def open(cls, artifact: Artifact, threads: int = 1) -> Detector:
         """Load the files of `artifact`, whose hashes were compared. threads: of one call."""
         manifest = artifact.manifest
-        check_processor(manifest)
         owner = backend(manifest.target.backend)
+        reason = why_not_run(owner, manifest.target)
+        if reason:
+            raise TargetError(f"opening {artifact.directory}: {reason}")
         return cls(artifact, owner.load(artifact.directory, manifest.model_dump(mode="json"), threads))
 
     @property

@@ -56,5 +56,13 @@ class MissingToolError(MdcError):
     """An optional package or program is absent; the message holds the command that installs it."""
 
 
+class RecordsError(MdcError):
+    """A file of tuning records is malformed, too large or cannot be read: every bad line by number."""
+
+
+class TuningError(MdcError):
+    """Tuning cannot begin: the machine does not fit the target, or a device does not answer."""
+
+
 class InternalError(Exception):
     """A promise of the toolkit was broken. Never the user's fault."""

@@ -43,11 +43,17 @@ def write_directory(
         try:
             for name, data in files.items():
                 (aside / name).write_bytes(data)
+                if _is_program(name, data):
+                    _open_to_others(aside / name, 0o777)
             _open_to_others(aside, 0o777)
             inspect(aside)
             _swap(aside, path)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def _is_program(name: str, data: bytes) -> bool:
+    return data.startswith(b"\x7fELF") and not Path(name).suffix
 
 
 def _swap(aside: Path, path: Path) -> None:

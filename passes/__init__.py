@@ -6,7 +6,6 @@ before the backend's own passes of that stage.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mdcompiler.compile_pass import Pass
@@ -26,9 +25,11 @@ from mdcompiler.passes.move_sigmoid import MoveSigmoid
 from mdcompiler.passes.remove_identity import RemoveIdentity
 
 if TYPE_CHECKING:
-    from mdcompiler.calibration.samples import Samples
+    from mdcompiler.accuracy import Limits
+    from mdcompiler.module import Module
+    from mdcompiler.passes.assign_precision import WhyNot
     from mdcompiler.progress import Progress
-    from mdcompiler.quantization.scheme import Precision
+    from mdcompiler.quantization.options import Quantize
 
 
 def builtin_passes() -> tuple[Pass, ...]:
@@ -52,14 +53,42 @@ def builtin_passes() -> tuple[Pass, ...]:
     )
 
 
-def quantization_passes(
-    samples: Samples, allow_degraded: bool, keep_float: Sequence[str], progress: Progress
-) -> tuple[Pass, ...]:
-    """What precision int8 adds to the quantize stage."""
+def quantization_passes(module: Module, options: Quantize, why_not: WhyNot, progress: Progress) -> tuple[Pass, ...]:
+    """What precision int8 adds to the quantize stage. why_not: the backend's, for kernels of other precisions.
+
+    Raises InputError for calibration data or annotations that cannot be used.
+    """
+    from mdcompiler.accuracy import open_annotated
+    from mdcompiler.calibration import open_samples
     from mdcompiler.passes.quantize_calibrated import QuantizeCalibrated
 
-    chosen: dict[str, Precision] = dict.fromkeys(keep_float, "float")
+    annotations, calibration = options.annotations, options.calibration
+    quantize = QuantizeCalibrated(
+        open_samples(calibration, module, options.samples),
+        options.ranges,
+        options.methods,
+        options.precision,
+        limits=_limits(options),
+        annotated=None if annotations is None else open_annotated(annotations, calibration, module),
+        compared=options.compared,
+        choose=options.max_loss is not None,
+        budget=options.budget,
+        why_not=why_not,
+        report=options.report,
+        allow_degraded=options.allow_degraded,
+        progress=progress,
+    )
     return (
         MoveSigmoid(),  # before calibration: every level of a head then has a range of its own
-        QuantizeCalibrated(samples, precision=chosen, allow_degraded=allow_degraded, progress=progress),
+        quantize,
     )
+
+
+def _limits(options: Quantize) -> Limits:
+    from mdcompiler.accuracy import Limits
+
+    if options.max_loss is None:
+        return Limits()
+    if options.annotations is not None:
+        return Limits(map_points=options.max_loss)
+    return Limits(lost_share=options.max_loss / 100)

@@ -1,64 +1,111 @@
 """Give every block the cheapest precision that keeps the limits on accuracy.
 
 The network is measured with all blocks in int8. Where that is past the limits, blocks are quantized one at a time to
-see what each costs, and the most costly ones get 16-bit activations or float until the limits hold. The answer is
-the attribute `mdc.precision` on the nodes of the blocks that are not int8; `precisions` reads it back.
+see what each costs, and the ones that spoil most for the work in them get 16-bit activations or float, as few as the
+limits ask for (`mdcompiler.accuracy.cheapest`). The answer is the attribute `mdc.precision` on the nodes of the
+blocks that are not int8; `precisions` reads it back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from mdcompiler.accuracy.gates import Limits
-from mdcompiler.accuracy.sensitivity import Quantize, cheapest, sensitivities
+from mdcompiler.accuracy.cheapest import Choice, by_worth, cheapest
+from mdcompiler.accuracy.judge import Judge, Judgement
+from mdcompiler.accuracy.sensitivity import MakeQuantized, Sensitivity, sensitivities, work_shares
 from mdcompiler.calibration.ranges import Ranges
-from mdcompiler.calibration.samples import ListedSamples, Samples
+from mdcompiler.calibration.samples import first_samples
 from mdcompiler.compile_pass import Stage
-from mdcompiler.kernel import kernel_name
-from mdcompiler.kernel_kinds import KINDS
+from mdcompiler.kernel import Kernel, kernel_name, kernels
+from mdcompiler.kernel_kinds import CONVOLUTIONS, KINDS
 from mdcompiler.module import Module
 from mdcompiler.names import block_of
 from mdcompiler.passes.insert_qdq import InsertQdq, scheme_of
+from mdcompiler.progress import Progress, silent
 from mdcompiler.quantization.assign import Parameters
 from mdcompiler.quantization.scheme import Precision, Scheme
 
 PRECISION = "mdc.precision"
+TABLE_SAMPLES = 8
+"""Samples that the sensitivity table is measured on."""
+WhyNot = Callable[[Kernel], str | None]
+"""None where the backend has a kernel, else the reason."""
+
+
+def has_every_kernel(kernel: Kernel) -> str | None:
+    """The answer of a machine that can compute anything."""
+    del kernel
+    return None
 
 
 @dataclass(frozen=True)
 class AssignPrecision:
     """Choose int8, 16-bit activations or float for every block.
 
-    ranges, samples: of calibration; without samples nothing is done. scheme: the target's where it is None.
-    budget: how many blocks may be better than int8, None for any number.
+    ranges: of calibration. judge: says which limits a network passes; without one nothing is done. scheme: the
+    target's where it is None. why_not: the backend's, None where it has a kernel. fixed: blocks or kernels whose
+    precision is decided. budget: largest share of the multiply-adds that may leave int8. table: sensitivities, where
+    they are known already.
     """
 
     ranges: Ranges = field(default_factory=dict)
-    samples: Samples = field(default_factory=lambda: ListedSamples([]))
+    judge: Judge | None = None
     scheme: Scheme | None = None
-    limits: Limits = field(default_factory=Limits)
-    budget: int | None = None
+    why_not: WhyNot = has_every_kernel
+    fixed: Mapping[str, Precision] = field(default_factory=dict)
+    budget: float = 0.5
+    table: tuple[Sensitivity, ...] = ()
+    progress: Progress = silent
 
     name: ClassVar[str] = "assign-precision"
     stage: ClassVar[Stage] = "quantize"
     after: ClassVar[tuple[str, ...]] = ("mark-kernels",)
 
     def run(self, module: Module) -> int:
-        if not len(self.samples):
-            return 0
+        return _write(module, self.choose(module).precision) if self.judge is not None else 0
+
+    def choose(self, module: Module) -> Choice:
+        """The precision of every block that is not int8, and what the network then loses."""
+        assert self.judge is not None, "choosing needs a judge"
         scheme = self.scheme or scheme_of(module)
-        quantize = quantizer(self.ranges, scheme)
-        choice = cheapest(module, quantize, self.samples, (), self.limits)
-        if choice.faults:
-            order = [row.block for row in sensitivities(module, quantize, self.samples)]
-            ladder = _ladder(scheme)
-            choice = cheapest(module, quantize, self.samples, order, self.limits, ladder, self.budget)
-        return _write(module, choice.precision)
+        make, judge = quantizer(self.ranges, scheme), self.judge
+        tried = 0
+
+        def measure(precision: Mapping[str, Precision]) -> Judgement:
+            nonlocal tried
+            tried += 1
+            self.progress("choosing precision", tried, 0)
+            return judge.judge(make(module, {**precision, **self.fixed}))
+
+        plain = Choice({}, measure({}))
+        if not plain.judgement.faults:
+            return plain
+        rungs = self.rungs(module, make, scheme)
+        table = self.table or tuple(self._table(module, make)) if rungs else ()
+        share = work_shares(module)
+        order = [block for block in by_worth(table, share) if block not in self.fixed]
+        return cheapest(measure, order, rungs, share, self.budget)
+
+    def _table(self, module: Module, make: MakeQuantized) -> list[Sensitivity]:
+        assert self.judge is not None
+        return sensitivities(module, make, first_samples(self.judge.samples, TABLE_SAMPLES), self.progress)
+
+    def rungs(self, module: Module, make: MakeQuantized, scheme: Scheme) -> tuple[Precision, ...]:
+        """What the machine has beside int8, from cheap to dear: the backend must have kernels for it."""
+        found: tuple[Precision, ...] = ()
+        if scheme.wide_activation:
+            wide: dict[str, Precision] = dict.fromkeys(work_shares(module), "int16")
+            found += ("int16",) if self._serves(make(module, wide)) else ()
+        floats = "float32" in module.target.dtypes and self._serves(module)
+        return (*found, "float") if floats else found
+
+    def _serves(self, module: Module) -> bool:
+        return all(self.why_not(kernel) is None for kernel in kernels(module.graph) if kernel.kind in CONVOLUTIONS)
 
 
-def quantizer(ranges: Ranges, scheme: Scheme, any_kind_may_stay_float: bool = True) -> Quantize:
+def quantizer(ranges: Ranges, scheme: Scheme, any_kind_may_stay_float: bool = True) -> MakeQuantized:
     """What makes quantized copies of a network by `ranges`.
 
     any_kind_may_stay_float: for measuring, also where the machine that `scheme` belongs to could not run it.
@@ -79,13 +126,6 @@ def precisions(module: Module) -> dict[str, Precision]:
     return {
         block_of(kernel_name(node)): node.attrs[PRECISION] for node in module.graph.nodes if PRECISION in node.attrs
     }
-
-
-def _ladder(scheme: Scheme) -> tuple[Precision, ...]:
-    """What the machine has, from cheap to dear."""
-    wide: tuple[Precision, ...] = ("int16",) if scheme.wide_activation else ()
-    dear: tuple[Precision, ...] = ("float",) if {"conv", "pointwise", "depthwise"} <= set(scheme.may_stay_float) else ()
-    return ("int8", *wide, *dear)
 
 
 def _write(module: Module, precision: dict[str, Precision]) -> int:

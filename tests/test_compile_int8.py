@@ -72,7 +72,10 @@ def test_a_dead_network_is_refused_and_leaves_nothing(
         }
 
     monkeypatch.setattr(quantize_calibrated, "calibrate", too_narrow)
-    with pytest.raises(AccuracyError, match=r"C3/b1\.fused: share of values beyond .*--allow-degraded"):
+    with pytest.raises(
+        AccuracyError,
+        match=r"C3/b1\.fused: share of values beyond .*enough: .*--keep-float C3/b1\.fused.*--allow-degraded",
+    ):
         compile_on(scenes, tmp_path / "out", allow=False)
     assert not (tmp_path / "out").exists()
     shipped = compile_on(scenes, tmp_path / "out", allow=True)
@@ -88,9 +91,7 @@ def compile_on(calibration: Path, out: Path, allow: bool, keep_float: Sequence[s
         out,
         weights=weights_file(NAME),
         precision="int8",
-        calibration=calibration,
-        allow_degraded=allow,
-        keep_float=keep_float,
+        calibration=mdcompiler.Quantize(calibration, keep_float=tuple(keep_float), allow_degraded=allow),
     )
 
 

@@ -51,17 +51,11 @@ def measure(detect: Detect, scenes: Iterable[Scene]) -> Accuracy:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    truth: dict[str, list[dict[str, Any]]] = {
-        "images": [],
-        "annotations": [],
-        "categories": [{"id": index, "name": name} for index, name in enumerate(CLASSES)],
-    }
+    scenes = list(scenes)
+    truth = coco_truth(scenes)
     found: list[dict[str, Any]] = []
     for number, scene in enumerate(scenes):
-        size = scene.image.shape[0]
-        truth["images"].append({"id": number, "width": size, "height": size})
-        truth["annotations"].extend(_annotations(number, scene, len(truth["annotations"]) + 1))
-        found.extend(_result(number, item, size) for item in detect(scene.image))
+        found.extend(_result(number, item, scene.image.shape[0]) for item in detect(scene.image))
     if not found:
         return _nothing(len(truth["images"]), len(truth["annotations"]))
     with contextlib.redirect_stdout(io.StringIO()):
@@ -73,6 +67,20 @@ def measure(detect: Detect, scenes: Iterable[Scene]) -> Accuracy:
         evaluation.accumulate()
         evaluation.summarize()
     return _accuracy(evaluation, len(truth["images"]), len(truth["annotations"]))
+
+
+def coco_truth(scenes: Iterable[Scene]) -> dict[str, Any]:
+    """What is in the scenes as a COCO instances file; `id` and `file_name` of a picture are the scene's number."""
+    truth: dict[str, Any] = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": index, "name": name} for index, name in enumerate(CLASSES)],
+    }
+    for number, scene in enumerate(scenes):
+        size = scene.image.shape[0]
+        truth["images"].append({"id": number, "file_name": f"{number}.png", "width": size, "height": size})
+        truth["annotations"].extend(_annotations(number, scene, len(truth["annotations"]) + 1))
+    return truth
 
 
 def _annotations(number: int, scene: Scene, first: int) -> Iterator[dict[str, Any]]:

@@ -46,6 +46,8 @@ class Accuracy:
     samples: how many were compared. ends_db: signal-to-noise of every end tensor. changed_share, lost_share,
     box_error_px: see `metrics.Anchors`; None for a network that is no detector. blocks: in order of execution.
     head_steps: block of a prediction convolution -> how many steps of its scale its real values span.
+    map_points, map_lost: mean average precision on annotated pictures and how much less than the float network's that
+    is, in points of 100; None where it was not measured.
     """
 
     samples: int
@@ -55,6 +57,8 @@ class Accuracy:
     box_error_px: float | None = None
     blocks: tuple[BlockAccuracy, ...] = ()
     head_steps: dict[str, float] = field(default_factory=dict)
+    map_points: float | None = None
+    map_lost: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -5,7 +5,7 @@ A message names the block at fault and the cheapest thing to do about it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from mdcompiler.accuracy.compare import Accuracy
@@ -65,13 +65,15 @@ def faults(accuracy: Accuracy, limits: Limits | None = None) -> list[Fault]:
     ]
 
 
-def refuse(found: list[Fault], network: str = "the network") -> None:
-    """Raise AccuracyError for `found`, if there is any."""
-    if found:
-        more = f" ({len(found) - 1} more limits are passed.)" if len(found) > 1 else ""
-        raise AccuracyError(
-            f"quantizing {network}: {found[0]}{more} See `mdc quantize --report`, or accept it with --allow-degraded."
-        )
+def refuse(found: Sequence[Fault], cure: str = "", network: str = "the network") -> None:
+    """Raise AccuracyError for `found`, if there is any. cure: what was measured to be enough, a sentence."""
+    if not found:
+        return
+    more = f" ({len(found) - 1} more limits are passed.)" if len(found) > 1 else ""
+    raise AccuracyError(
+        f"quantizing {network}: {found[0]}{more} {cure + ' ' if cure else ''}"
+        "See `mdc quantize --report`, or accept it with --allow-degraded."
+    )
 
 
 def _heads(accuracy: Accuracy, limits: Limits) -> Iterator[Fault]:
@@ -103,6 +105,7 @@ def _ends(accuracy: Accuracy, limits: Limits) -> Iterator[Fault]:
         ("share of detections lost", accuracy.lost_share, limits.lost_share),
         ("share of anchors whose class changes", accuracy.changed_share, limits.changed_share),
         ("shift of boxes in pixels", accuracy.box_error_px, limits.box_error_px),
+        ("loss of mean average precision in points", accuracy.map_lost, limits.map_points),
     )
     for measure, value, limit in rows:
         if value is not None and value > limit:

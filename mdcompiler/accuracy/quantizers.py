@@ -41,11 +41,13 @@ def _quantizer(node: gs.Node) -> Quantizer | None:
 def read_back(graph: gs.Graph, name: str) -> str | None:
     """The tensor of a quantized `graph` that holds what others read of the float tensor `name`.
 
-    The result of its DequantizeLinear; itself where it stays float; None where the graph has it no more.
+    The result of its DequantizeLinear, also where the clamp that made it is gone, which insert-qdq names so; itself
+    where it stays float; None where the graph has it no more.
     """
-    tensor = graph.tensors().get(name)
+    tensors = graph.tensors()
+    tensor = tensors.get(name)
     if tensor is None:
-        return None
+        return f"{name}/dq" if f"{name}/dq" in tensors else None
     for node in consumers(tensor):
         if node.op == "QuantizeLinear":
             readers = [item for item in consumers(node.outputs[0]) if item.op == "DequantizeLinear"]

@@ -1,29 +1,24 @@
-"""Which block costs how much: quantize one at a time, and find the cheapest precision for each.
+"""Which block costs how much: quantize one at a time.
 
 Every measurement runs the network with one block quantized and all others in float, so that a row speaks of its
-block alone. The choice is greedy by that table, as in NNCF's and TensorRT's tools: while the whole network is past
-the limits, the block that costs most gets the next better precision.
+block alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mdcompiler.accuracy.compare import Accuracy, compare
-from mdcompiler.accuracy.gates import Fault, Limits, faults
+from mdcompiler.accuracy.compare import compare
 from mdcompiler.calibration.samples import ListedSamples, Samples
 from mdcompiler.kernel import kernels
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress, silent
 from mdcompiler.quantization.scheme import Precision
 
-Quantize = Callable[[Module, Mapping[str, Precision]], Module]
+MakeQuantized = Callable[[Module, Mapping[str, Precision]], Module]
 """A quantized copy of a float network; the mapping gives blocks a precision, int8 is everyone else's."""
-
-LADDER: tuple[Precision, ...] = ("int8", "int16", "float")
-"""From cheap to dear."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +36,8 @@ class Sensitivity:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The precision of every block that is not int8, what it comes to, and the limits that it still passes."""
-
-    precision: dict[str, Precision]
-    accuracy: Accuracy
-    faults: tuple[Fault, ...]
-
-
 def sensitivities(
-    module: Module, quantize: Quantize, samples: Samples, progress: Progress = silent
+    module: Module, quantize: MakeQuantized, samples: Samples, progress: Progress = silent
 ) -> list[Sensitivity]:
     """One row for every block with work in it, the most sensitive first."""
     blocks = quantizable_blocks(module)
@@ -70,54 +56,11 @@ def quantizable_blocks(module: Module) -> list[str]:
     return list(dict.fromkeys(kernel.block for kernel in kernels(module.graph) if kernel.kind != "postprocess"))
 
 
-def cheapest(
-    module: Module,
-    quantize: Quantize,
-    samples: Samples,
-    order: Sequence[str],
-    limits: Limits | None = None,
-    ladder: Sequence[Precision] = LADDER,
-    budget: int | None = None,
-    progress: Progress = silent,
-) -> Choice:
-    """Raise the precision of blocks until the network keeps `limits`, the first of `order` first.
-
-    order: blocks, most sensitive first. ladder: precisions from cheap to dear; the first is everyone's start.
-    budget: how many blocks may leave the first rung, None for any number. The best found is returned when no choice
-    keeps the limits; its `faults` say what is left.
-    """
-    kept = ListedSamples(list(samples))
-    best = _measure(module, quantize, {}, kept, limits)
-    for step, block in enumerate(order[:budget]):
-        if not best.faults:
-            break
-        progress(f"raising {block}", step, len(order))
-        best = _raise(module, quantize, kept, limits, best, block, ladder[1:])
-    return best
-
-
-def _raise(
-    module: Module,
-    quantize: Quantize,
-    samples: Samples,
-    limits: Limits | None,
-    before: Choice,
-    block: str,
-    rungs: Sequence[Precision],
-) -> Choice:
-    """The cheapest precision of `block` that keeps the limits; else the one after which nothing is gained."""
-    best = before
-    for rung in rungs:
-        found = _measure(module, quantize, {**before.precision, block: rung}, samples, limits)
-        if not found.faults:
-            return found
-        if found.accuracy.worst_db > best.accuracy.worst_db + 0.1:
-            best = found
-    return best
-
-
-def _measure(
-    module: Module, quantize: Quantize, precision: Mapping[str, Precision], samples: Samples, limits: Limits | None
-) -> Choice:
-    accuracy = compare(module, quantize(module, precision), samples)
-    return Choice(dict(precision), accuracy, tuple(faults(accuracy, limits)))
+def work_shares(module: Module) -> dict[str, float]:
+    """Block -> its share of the network's multiply-adds."""
+    shares: dict[str, float] = dict.fromkeys(quantizable_blocks(module), 0.0)
+    for kernel in kernels(module.graph):
+        if kernel.block in shares:
+            shares[kernel.block] += kernel.macs
+    total = sum(shares.values()) or 1.0
+    return {block: macs / total for block, macs in shares.items()}

@@ -43,13 +43,14 @@ def calibrate(module: Module, samples: Samples, method: str = DEFAULT_METHOD, pr
     Raises InputError when a tensor is not finite on some sample, UnsupportedError for an unknown method.
     """
     make = observer_factory(method)
-    names = observed(module.graph)
-    probe = Probe(module.graph, names)
+    inner = observed(module.graph)
+    probe = Probe(module.graph, inner)
+    names = [*(tensor.name for tensor in module.graph.inputs if tensor.dtype == np.float32), *inner]
     observers = {name: make() for name in names}
     useful = useful_intervals(module.graph, names)
     for index, sample in enumerate(samples):
         progress("calibrating", index, len(samples))
-        _update(observers, probe.run(sample), useful, index)
+        _update(observers, {**sample, **probe.run(sample)}, useful, index)
     progress("calibrating", len(samples), len(samples))
     ranges = {name: observer.range() for name, observer in observers.items()}
     return with_views(module.graph, ranges)
@@ -84,10 +85,11 @@ def _input_on_its_way(graph: gs.Graph, tensor: gs.Tensor) -> bool:
     """Whether `tensor` is a step from the picture's bytes to its normalised values, but not the last."""
     readers = consumers(tensor)
     steps = ("Transpose", "Mul", "Add", "Sub", "Div")
-    return bool(readers) and _from_bytes(tensor) and all(node.op in steps for node in readers)
+    return bool(readers) and from_bytes(tensor) and all(node.op in steps for node in readers)
 
 
-def _from_bytes(tensor: gs.Tensor) -> bool:
+def from_bytes(tensor: gs.Tensor) -> bool:
+    """Whether `tensor` is the picture's bytes, or a step on their way to normalised values."""
     while tensor.inputs and tensor.inputs[0].op in ("Transpose", "Mul", "Add", "Sub", "Div"):
         variables = [item for item in tensor.inputs[0].inputs if isinstance(item, gs.Variable)]
         if len(variables) != 1:

@@ -25,13 +25,7 @@ class Probe:
     def __init__(self, graph: gs.Graph, names: Sequence[str], exact: bool = False) -> None:
         """names: variables of `graph`, which is not changed. exact: no fusion and no reordering inside."""
         self.names = tuple(dict.fromkeys(names))
-        runtime = _runtime()
-        options = runtime.SessionOptions()
-        level = runtime.GraphOptimizationLevel
-        options.graph_optimization_level = level.ORT_DISABLE_ALL if exact else level.ORT_ENABLE_ALL
-        options.log_severity_level = 3
-        model = cut(graph, self.names)
-        self._session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        self._session = open_session(cut(graph, self.names), exact)
         self._inputs = [item.name for item in self._session.get_inputs()]
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
@@ -47,6 +41,18 @@ def cut(graph: gs.Graph, names: Sequence[str]) -> onnx.ModelProto:
     part.outputs = [tensors[name] for name in names]
     part.cleanup(remove_unused_graph_inputs=True)
     return attach_functions(export(part))
+
+
+def open_session(model: onnx.ModelProto, exact: bool = False) -> Any:
+    """`model` in ONNX Runtime on this processor. exact: no fusion and no reordering inside."""
+    runtime = _runtime()
+    options = runtime.SessionOptions()
+    level = runtime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_DISABLE_ALL if exact else level.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    # Threads that wait by spinning take the processor from whatever else runs here, Python included.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _runtime() -> Any:

@@ -102,6 +102,11 @@ def open_samples(path: str | Path, module: Module, limit: int = DEFAULT_LIMIT) -
     raise InputError(f"reading calibration data from {path}: it is neither a folder nor an .npz file. Give one.")
 
 
+def first_samples(samples: Samples, count: int) -> ListedSamples:
+    """The first `count` samples, kept in memory."""
+    return ListedSamples([sample for _, sample in zip(range(min(count, len(samples))), samples, strict=False)])
+
+
 def spread(items: Sequence[Any], limit: int) -> tuple[Any, ...]:
     """`limit` of `items`, evenly spread over their order; all when they are fewer."""
     if len(items) <= limit:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mdcompiler.cli.console import note, shown_progress
+from mdcompiler.cli.cost_of_integers import cost_lines
 from mdcompiler.cli.options import (
     NetworkArgument,
     RawOption,
@@ -17,6 +18,17 @@ from mdcompiler.cli.options import (
     WeightsOption,
     WidthOption,
     parse_size,
+)
+from mdcompiler.cli.quantize_options import (
+    DEFAULT_BUDGET,
+    AnnotationsOption,
+    BudgetOption,
+    KeepFloatOption,
+    MaxLossOption,
+    RangesOption,
+    WideOption,
+    WithoutOption,
+    quantize_options,
 )
 from mdcompiler.errors import UnsupportedError
 
@@ -35,9 +47,13 @@ def compile_network(
     weights: WeightsOption = None,
     calibration: Annotated[Path | None, typer.Option(help="For int8: a folder of pictures, or .npz.")] = None,
     allow_degraded: Annotated[bool, typer.Option(help="Ship an int8 network that lost too much.")] = False,
-    keep_float: Annotated[
-        list[str] | None, typer.Option(help="For int8: a block that stays float; may repeat.")
-    ] = None,
+    annotations: AnnotationsOption = None,
+    max_loss: MaxLossOption = None,
+    budget: BudgetOption = DEFAULT_BUDGET,
+    keep_float: KeepFloatOption = None,
+    wide: WideOption = None,
+    without: WithoutOption = None,
+    ranges: RangesOption = "mse",
     threads: Annotated[int, typer.Option(min=0, max=1024, help="Processes that compile at once; 0: all cores.")] = 0,
     tune: Annotated[int, typer.Option(min=0, help="Trials of the tuner for every kernel.")] = 0,
     stop_after: Annotated[str | None, typer.Option(help="Write the graph after this stage as ONNX, and stop.")] = None,
@@ -51,13 +67,23 @@ def compile_network(
     _refuse_what_is_not_there(tune)
     import os
 
-    from mdcompiler.compiler import Job, Quantize
+    from mdcompiler.compiler import Job
     from mdcompiler.read_network import Request
     from mdcompiler.target import find_target
 
     request = Request(network, weights, seed, raw, width, *parse_size(size))
+    quantization = quantize_options(
+        calibration,
+        keep_float,
+        wide,
+        without,
+        annotations=annotations,
+        max_loss=max_loss,
+        budget=budget,
+        ranges=ranges,
+        allow_degraded=allow_degraded,
+    )
     with shown_progress() as progress:
-        quantization = Quantize(calibration, allow_degraded, tuple(keep_float or ()))
         workers = threads or os.cpu_count() or 1
         job = Job(request, find_target(target), precision, workers, check, progress, quantization)
         if stop_after is not None:
@@ -65,6 +91,9 @@ def compile_network(
             return
         artifact = job.compile(out)
     note(_summary(artifact))
+    if quantization is not None:
+        for line in cost_lines(artifact.manifest.facts.get("accuracy")):
+            note(f"mdc: {line}")
     adapted = artifact.manifest.facts.get("adapted")
     if adapted:
         note(f"mdc: the weights file changed the spec: {adapted}")

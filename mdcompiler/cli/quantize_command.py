@@ -1,13 +1,14 @@
-"""The verb quantize: what integers would cost, block by block."""
+"""The verb quantize: what integers would cost, block by block, and what each method gains."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from mdcompiler.cli.console import note, print_json, print_table, shown_progress
+from mdcompiler.cli.console import note, print_json, shown_progress
+from mdcompiler.cli.cost_of_integers import cost_lines, print_gains, print_sensitivity
 from mdcompiler.cli.options import (
     JsonOption,
     NetworkArgument,
@@ -18,17 +19,31 @@ from mdcompiler.cli.options import (
     WidthOption,
     parse_size,
 )
+from mdcompiler.cli.quantize_options import (
+    DEFAULT_BUDGET,
+    AnnotationsOption,
+    BudgetOption,
+    KeepFloatOption,
+    MaxLossOption,
+    RangesOption,
+    WideOption,
+    WithoutOption,
+    quantize_options,
+)
 from mdcompiler.errors import UnsupportedError
-
-if TYPE_CHECKING:
-    from mdcompiler.accuracy import Accuracy, Fault, Sensitivity
 
 
 def quantize(
     network: NetworkArgument,
     calibration: Annotated[Path, typer.Option(help="Folder of pictures, or .npz with one member for each input.")],
-    report: Annotated[bool, typer.Option("--report", help="Show what every block costs.")] = False,
-    method: Annotated[str, typer.Option(help="How ranges are found.")] = "mse",
+    report: Annotated[bool, typer.Option("--report", help="Show what blocks cost and methods gain.")] = False,
+    annotations: AnnotationsOption = None,
+    max_loss: MaxLossOption = None,
+    budget: BudgetOption = DEFAULT_BUDGET,
+    keep_float: KeepFloatOption = None,
+    wide: WideOption = None,
+    without: WithoutOption = None,
+    ranges: RangesOption = "mse",
     samples: Annotated[int, typer.Option(min=1, help="Samples for the ranges.")] = 128,
     compared: Annotated[int, typer.Option(min=1, help="Samples that the costs are measured on.")] = 8,
     target: TargetOption = "cpu",
@@ -39,46 +54,55 @@ def quantize(
     json: JsonOption = False,
 ) -> None:
     """Measure what quantizing a network costs, as a whole and one block at a time; nothing is written."""
-    from mdcompiler.accuracy import compare, faults, sensitivities
-    from mdcompiler.calibration import calibrate, open_samples
-    from mdcompiler.compiler import Job
-    from mdcompiler.passes.assign_precision import quantizer
-    from mdcompiler.passes.insert_qdq import scheme_of
-    from mdcompiler.passes.move_sigmoid import MoveSigmoid
-    from mdcompiler.passes.quantize_calibrated import first
     from mdcompiler.read_network import Request
-    from mdcompiler.target import find_target
 
     if not report:
         raise UnsupportedError("quantizing: `mdc quantize` only reports so far. Add --report.")
-    request = Request(network, weights, seed, True, width, *parse_size(size))
-    with shown_progress() as progress:
-        module = Job(request, find_target(target), progress=progress).graph_after("fuse")
-        MoveSigmoid().run(module)
-        pictures = open_samples(calibration, module, samples)
-        make = quantizer(calibrate(module, pictures, method, progress), scheme_of(module))
-        few = first(pictures, compared)
-        accuracy = compare(module, make(module, {}), few, progress)
-        rows = sensitivities(module, make, few, progress)
-    found = faults(accuracy)
+    options = quantize_options(
+        calibration,
+        keep_float,
+        wide,
+        without,
+        annotations=annotations,
+        max_loss=max_loss,
+        budget=budget,
+        ranges=ranges,
+        samples=samples,
+        compared=compared,
+        report=True,
+        allow_degraded=True,
+    )
+    record = _record(Request(network, weights, seed, True, width, *parse_size(size)), target, options)
     if json:
-        print_json(_data(accuracy, rows, found))
+        print_json(_data(record))
         return
-    _print(network, accuracy, rows, found)
+    print_sensitivity(network, record)
+    print_gains(record)
+    for line in cost_lines(record):
+        note(f"mdc: {line}")
 
 
-def _data(accuracy: Accuracy, rows: list[Sensitivity], found: list[Fault]) -> dict[str, Any]:
+def _record(request: Any, target: str, options: Any) -> dict[str, Any]:
+    """What quantizing by `options` measured."""
+    import json
+
+    from mdcompiler.compiler import Job
+    from mdcompiler.target import find_target
+
+    with shown_progress() as progress:
+        job = Job(request, find_target(target), "int8", progress=progress, quantization=options)
+        module = job.graph_after("quantize")
+    record: dict[str, Any] = json.loads(module.metadata["mdc.accuracy"])
+    return record
+
+
+def _data(record: dict[str, Any]) -> dict[str, Any]:
+    apart = ("sensitivity", "gains", "degraded", "precision", "share_outside_int8")
     return {
-        "network": accuracy.as_dict(),
-        "sensitivity": [row.as_dict() for row in rows],
-        "faults": [fault.as_dict() for fault in found],
+        "network": {key: value for key, value in record.items() if key not in apart},
+        "sensitivity": record["sensitivity"],
+        "gains": record["gains"],
+        "faults": record["degraded"],
+        "precision": record["precision"],
+        "share_outside_int8": record["share_outside_int8"],
     }
-
-
-def _print(network: str, accuracy: Accuracy, rows: list[Sensitivity], found: list[Fault]) -> None:
-    columns = ("block alone", "SNR of the outputs, dB", "detections lost", "anchors changed", "box shift, px")
-    cells = [(row.block, row.snr_db, row.lost_share, row.changed_share, row.box_error_px) for row in rows]
-    whole = ("all blocks", accuracy.worst_db, accuracy.lost_share, accuracy.changed_share, accuracy.box_error_px)
-    print_table(f"{network}: cost of integers on {accuracy.samples} samples", columns, [whole, *cells])
-    for fault in found:
-        note(f"mdc: {fault}")

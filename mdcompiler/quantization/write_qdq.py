@@ -19,12 +19,10 @@ from mdcompiler.names import unique
 from mdcompiler.quantization.affine import bounds, clamp_integers
 from mdcompiler.quantization.assign import Parameters
 from mdcompiler.quantization.plan import Plan, PlannedStep
+from mdcompiler.quantization.raise_opset import raise_opset
 from mdcompiler.quantization.scheme import Scheme
 from mdcompiler.quantization.write_conv import conv_integers
 from mdcompiler.weights.quantization import Quantization
-
-WIDE_OPSET = 21
-"""The first opset whose QuantizeLinear makes 16-bit integers."""
 
 Home = tuple[str, str]
 """Name and kind of a kernel."""
@@ -52,6 +50,8 @@ class _Writer:
 
     def write(self) -> None:
         of_node = self.plan.of_node()
+        if any(item.dtype in ("uint16", "int16") for item in self.plan.quantization.values()):
+            raise_opset(self.graph)
         for tensor in self.graph.inputs:
             self._enter(tensor)
         for node in list(self.graph.nodes):
@@ -61,8 +61,6 @@ class _Writer:
             elif node is planned.step.nodes[-1]:
                 self._write_step(planned)
         self.graph.nodes = self.nodes
-        if any(item.dtype in ("uint16", "int16") for item in self.plan.quantization.values()):
-            _raise_opset(self.graph)
 
     def _float_node(self, node: gs.Node) -> None:
         node.inputs = [self._real(t) if t.name in self.integers else t for t in node.inputs]
@@ -231,13 +229,6 @@ class _Writer:
         name = unique(wanted, self.taken)
         self.taken.add(name)
         return name
-
-
-def _raise_opset(graph: gs.Graph) -> None:
-    graph.opset = max(graph.opset, WIDE_OPSET)
-    for item in graph.import_domains or ():
-        if item.domain in ("", "ai.onnx"):
-            item.version = graph.opset
 
 
 def _home(kernel: Kernel) -> Home:

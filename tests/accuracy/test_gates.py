@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
-from mdcompiler.accuracy import AccuracyError, compare, faults, refuse, sensitivities
+from mdcompiler.accuracy import AccuracyError, Limits, compare, faults, refuse, sensitivities
+from mdcompiler.accuracy.judge import Judge
 from mdcompiler.accuracy.metrics import Noise
-from mdcompiler.accuracy.sensitivity import cheapest, quantizable_blocks
+from mdcompiler.accuracy.sensitivity import quantizable_blocks
 from mdcompiler.calibration import ListedSamples, Ranges, calibrate
+from mdcompiler.kernel import Kernel
 from mdcompiler.module import Module
-from mdcompiler.passes.assign_precision import quantizer
+from mdcompiler.passes.assign_precision import AssignPrecision, precisions, quantizer
 from mdcompiler.passes.quantize_calibrated import ACCURACY, QuantizeCalibrated
 from mdcompiler.quantization.scheme import find_scheme
 from tests.accuracy.networks import small_module, small_samples
@@ -80,9 +83,30 @@ def test_the_wrecked_block_heads_the_sensitivity_table_and_16_bits_mend_it(
     rows = sensitivities(module, quantize, few)
     assert rows[0].block == "C3/b1.ibn"
     assert {row.block for row in rows} == set(quantizable_blocks(module))
-    choice = cheapest(module, quantize, few, [rows[0].block], ladder=("int8", "int16"))
-    assert choice.precision == {"C3/b1.ibn": "int16"}
-    assert not choice.faults
+    copy = Module.from_onnx(module.to_onnx(), module.target)
+    assign = AssignPrecision(wrecked, Judge(module, few, Limits()), CPU)
+    assert assign.run(copy) > 0
+    assert precisions(copy) == {"C3/b1.ibn": "int16"}
+    assert assign.run(copy) == 0, "a second run makes the same choice"
+
+
+def test_without_wide_kernels_the_block_stays_float_and_others_do_not(
+    module: Module, samples: ListedSamples, ranges: Ranges
+) -> None:
+    def no_wide_kernels(kernel: Kernel) -> str | None:
+        wide = any(tensor.dtype == np.uint16 for tensor in kernel.outputs)
+        return "there is no kernel for 16-bit integers" if wide else None
+
+    wrecked = {n: (a * 400, b * 400) if n.startswith("C3/b1.ibn/") else (a, b) for n, (a, b) in ranges.items()}
+    judge = Judge(module, ListedSamples(list(samples)[:1]), Limits())
+    choice = AssignPrecision(wrecked, judge, CPU, no_wide_kernels).choose(module)
+    assert choice.precision["C3/b1.ibn"] == "float"
+    assert set(choice.precision) <= {"C3/b1.ibn", "C3/b2.ibn"}, "the next block reads with the wrecked scale, too"
+    assert choice.judgement.faults == ()
+    assert 0 < choice.share < 0.5
+    poor = AssignPrecision(wrecked, judge, CPU, no_wide_kernels, budget=choice.share / 2).choose(module)
+    assert poor.judgement.faults, "the budget does not allow that block"
+    assert "C3/b1.ibn" not in poor.precision
 
 
 def test_the_pass_writes_what_it_measured_and_refuses_the_dead(module: Module, samples: ListedSamples) -> None:
@@ -93,8 +117,6 @@ def test_the_pass_writes_what_it_measured_and_refuses_the_dead(module: Module, s
 
 
 def test_noise_is_in_decibels() -> None:
-    import numpy as np
-
     noise = Noise()
     noise.update(np.full(100, 10.0), np.full(100, 11.0))
     assert noise.decibels == pytest.approx(20.0)

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.benchmarks.quantization import LABELS, RIGHT, Eyes, best, catdog_float, catdog_points, overlap, quantize
+from mdcompiler.accuracy.annotated import Eyes
+from mdcompiler.quantization.options import Quantize
+from tests.benchmarks.quantization import LABELS, RIGHT, best, catdog_float, catdog_points, overlap, quantize
 
 
 @pytest.mark.slow
 def test_the_trained_detector_keeps_its_eyes(shared_data: Path) -> None:
     original = catdog_float(shared_data)
-    quantized = quantize(original, shared_data / "coco128" / "train2017", 32)
+    quantized = quantize(original, Quantize(shared_data / "coco128" / "train2017", samples=32))
     before, after = Eyes(original, LABELS), Eyes(quantized, LABELS)
     wanted, found = best(before, shared_data), best(after, shared_data)
     assert [item.class_index for item in found] == list(RIGHT)
