@@ -1,181 +1,148 @@
 """Our binaries against other runtimes: the same weights, picture and cores, runs taken in turn.
 
-    python -m tests.benchmarks.peers mobiledet-cpu mobiledet-gpu --threads 1 --runs 60 --write
+    python -m tests.benchmarks.peers                      # the whole zoo, fp32 and int8, 1 and 2 threads
+    python -m tests.benchmarks.peers mobiledet-cpu --precision int8 --threads 1 --runs 60 --write
 
-Every runtime lives in a process of its own, pinned to the same cores; outputs are compared before
-anything is timed. A runtime that is not installed is left out and named. `--write` adds the table to
-RESULTS.md with the machine and the versions.
+Every runtime lives in a process of its own, pinned to the same cores; outputs are compared before anything is timed.
+In int8 all read one quantized graph, and our outputs must be those of the integer reference, bit for bit. A runtime
+that cannot take part is named with the reason. `--write` puts tables and plots into RESULTS.md and its folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
-import statistics
-import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
 
 import numpy as np
-import onnx
 
-import mdcompiler
-from mdcompiler.lower import lower
-from mdcompiler.spec import load_spec, weight_shapes, zoo_names
-from mdcompiler.tolerance import describe_difference, within_float_tolerance
-from mdcompiler.weights import seeded_weights
+from mdcompiler.spec import zoo_names
+from mdcompiler.target import find_target
+from tests.benchmarks import report
+from tests.benchmarks.agreement import check_ours, describe
+from tests.benchmarks.c_start import measure as measure_c_start
+from tests.benchmarks.peer_models import UnavailableError, file_bytes, model_for
+from tests.benchmarks.peer_process import PeerProcess, start
+from tests.benchmarks.peer_runtimes import OURS, PEERS
+from tests.benchmarks.result import Result
+from tests.benchmarks.subjects import PRECISIONS, Subject, prepare, zoo_spec
 
-PEERS = ("onnxruntime", "openvino")
-OURS = "mdcompiler"
-RESULTS = Path(__file__).with_name("RESULTS.md")
 _WARM_UP = 5
+_PAUSE_S = 0.02
+"""Between runs of more than one thread: the workers of some runtimes spin on for a while after a run."""
 
 
-@dataclass
-class Runner:
-    """One runtime's process. times_ms: of the runs that count."""
-
-    name: str
-    process: subprocess.Popen[str]
-    load_ms: float
-    times_ms: list[float]
-
-    def ask(self, word: str) -> int:
-        """Send one line, read one number."""
-        write, read = _pipes(self.process)
-        print(word, file=write, flush=True)
-        return int(read.readline())
-
-
-def _pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    return process.stdin, process.stdout
-
-
-def start(name: str, model: Path, threads: int, folder: Path, cores: set[int]) -> Runner:
-    """Load `model` in a new process pinned to `cores`; its outputs lie in folder/name.npz afterwards."""
-    command = [sys.executable, "-m", "tests.benchmarks.peer_worker", name, str(model), str(threads)]
-    command += [str(folder / "image.npy"), str(folder / f"{name}.npz")]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
-    )
-    load_ns = int(_pipes(process)[1].readline())
-    return Runner(name, process, load_ns / 1e6, [])
-
-
-def measure(network: str, threads: int, runs: int, peers: list[str]) -> list[dict[str, float | str]]:
-    """One row a runtime, ours first. Raises SystemExit when outputs differ."""
-    spec = load_spec(network)
-    model = lower(spec, seeded_weights(weight_shapes(spec), 0), raw=True)
-    cores = set(sorted(os.sched_getaffinity(0))[:threads])
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        onnx.save(model, str(folder / "model.onnx"))
-        mdcompiler.compile(spec, "cpu", folder / "out", raw=True, check=False)
-        image = np.random.default_rng(0).integers(0, 256, (1, spec.input.height, spec.input.width, 3), dtype=np.uint8)
-        np.save(folder / "image.npy", image)
-        runners = [
-            start(peer, folder / ("out" if peer == OURS else "model.onnx"), threads, folder, cores)
-            for peer in (OURS, *peers)
+def measure(subject: Subject, threads: int, runs: int, models: dict[str, Path], folder: Path) -> list[Result]:
+    """One result for each runtime in `models`. Raises SystemExit when our own outputs are wrong."""
+    cores = pinned_cores(threads)
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(start(name, model, threads, subject, folder, cores)) for name, model in models.items()
         ]
+        differences = {peer.name: _difference(subject, peer) for peer in processes}
         for index in range(_WARM_UP + runs):
-            for runner in runners:
-                spent = runner.ask("run") / 1e6
-                if index == 0:
-                    _compare(folder, runner.name, network)
-                if index >= _WARM_UP:
-                    runner.times_ms.append(spent)
-        return [_row(network, threads, runner, _best_peer(runners)) for runner in runners]
+            for peer in _rotated(processes, index):
+                time.sleep(_PAUSE_S if threads > 1 else 0)
+                peer.run(counts=index >= _WARM_UP)
+        return [_result(subject, threads, peer, models[peer.name], differences[peer.name]) for peer in processes]
 
 
-def _compare(folder: Path, name: str, network: str) -> None:
-    """Stop when the outputs of `name` are not ours."""
-    ours, theirs = (np.load(folder / f"{who}.npz") for who in (OURS, name))
-    for key in ours.files:
-        if not within_float_tolerance(ours[key], theirs[key]):
-            sys.exit(f"{network}: {key} of {name} differs: {describe_difference(ours[key], theirs[key])}")
+def pinned_cores(threads: int) -> set[int]:
+    """The last `threads` cores of this process: the first ones tend to serve interrupts."""
+    return set(sorted(os.sched_getaffinity(0))[-threads:])
 
 
-def _best_peer(runners: list[Runner]) -> float:
-    return min((statistics.median(r.times_ms) for r in runners if r.name != OURS), default=float("nan"))
+def _rotated(processes: list[PeerProcess], index: int) -> list[PeerProcess]:
+    """Nobody always runs after the same neighbour."""
+    first = index % len(processes)
+    return processes[first:] + processes[:first]
 
 
-def _row(network: str, threads: int, runner: Runner, best_peer_ms: float) -> dict[str, float | str]:
-    memory_kib = runner.ask("memory")
-    _pipes(runner.process)[0].close()
-    runner.process.wait()
-    median = statistics.median(runner.times_ms)
-    return {
-        "network": network,
-        "threads": threads,
-        "runtime": runner.name,
-        "median_ms": median,
-        "min_ms": min(runner.times_ms),
-        "ratio": median / best_peer_ms if runner.name == OURS else float("nan"),
-        "load_ms": runner.load_ms,
-        "process_mib": memory_kib / 1024,
-    }
+def _difference(subject: Subject, peer: PeerProcess) -> str:
+    outputs = peer.outputs()
+    if peer.name == OURS:
+        check_ours(subject, outputs)
+    return describe(subject, outputs)
 
 
-def table(rows: list[dict[str, float | str]]) -> str:
-    """The rows as Markdown."""
-    columns = list(rows[0])
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    for row in rows:
-        cells = [_cell(row[column]) for column in columns]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _cell(value: float | str) -> str:
-    if isinstance(value, float):
-        return "" if value != value else f"{value:.2f}"
-    return str(value)
-
-
-def machine() -> str:
-    """Processor, cores and versions, for the head of a table."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    packages = [OURS, "apache-tvm", *PEERS]
-    return f"{model}, {os.cpu_count()} logical cores, Python {platform.python_version()}; " + ", ".join(
-        f"{package} {found}" for package in packages if (found := _version(package))
+def _result(subject: Subject, threads: int, peer: PeerProcess, model: Path, difference: str) -> Result:
+    arena = subject.artifact.manifest.facts["arena_bytes"] if peer.name == OURS else None
+    c_start = measure_c_start(subject.artifact) if peer.name == OURS and threads == 1 else None
+    return Result(
+        network=subject.network,
+        precision=subject.precision,
+        threads=threads,
+        runtime=peer.name,
+        times_ms=tuple(peer.times_ms),
+        cpu_ms=tuple(peer.cpu_ms),
+        file_bytes=file_bytes(model),
+        difference=difference,
+        arena_bytes=arena if isinstance(arena, int) else None,
+        c_start=c_start,
+        **peer.facts(),
     )
 
 
-def _version(package: str) -> str:
+def usable_models(subject: Subject, peers: Sequence[str], folder: Path, tflite: Path | None) -> dict[str, Path]:
+    """What each runtime loads, ours first; who cannot take part is named on stderr."""
+    found = {name: _model_or_none(name, subject, folder, tflite) for name in (OURS, *peers)}
+    return {name: model for name, model in found.items() if model is not None}
+
+
+def _model_or_none(runtime: str, subject: Subject, folder: Path, tflite: Path | None) -> Path | None:
     try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
+        return model_for(runtime, subject, folder, tflite)
+    except UnavailableError as error:
+        print(f"{subject.network} {subject.precision}: {runtime} left out: {error}", file=sys.stderr)
+        return None
+
+
+def run_all(options: argparse.Namespace) -> Iterator[list[Result]]:
+    """The results of one network, precision and number of threads after another."""
+    for network in options.networks:
+        for precision in options.precision:
+            with tempfile.TemporaryDirectory(prefix="peers-") as name:
+                folder = Path(name)
+                subject = prepare(zoo_spec(network, options.size), precision, folder, options.target)
+                np.save(folder / "image.npy", subject.image)
+                models = usable_models(subject, options.peers, folder, options.tflite)
+                for threads in options.threads:
+                    yield measure(subject, threads, options.runs, models, folder)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("networks", nargs="*", default=list(zoo_names()), help="names from the zoo; all of them")
+    made.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    made.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    made.add_argument("--runs", type=int, default=60, help="of each runtime, after a few that do not count")
+    made.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    made.add_argument("--size", type=int, help="pixels of the square picture instead of the spec's")
+    made.add_argument("--target", default="cpu", help="what our artifact is compiled for")
+    made.add_argument("--tflite", type=Path, help="folder with NETWORK.PRECISION.tflite for litert")
+    made.add_argument("--write", action="store_true", help="tables and plots into RESULTS.md and its folder")
+    return made
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", default=[n for n in zoo_names() if n.startswith("mobiledet")])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=60)
-    parser.add_argument("--write", action="store_true", help="append the table to RESULTS.md")
-    options = parser.parse_args()
-    peers = [peer for peer in PEERS if find_spec(peer)]
-    for peer in sorted(set(PEERS) - set(peers)):
-        print(f"left out: {peer} is not installed (pip install {peer})", file=sys.stderr)
-    rows = [row for name in options.networks for row in measure(name, options.threads, options.runs, peers)]
-    print(table(rows))
-    if options.write:
-        with RESULTS.open("a") as stream:
-            stream.write(f"\n## fp32, {options.threads} thread(s)\n\n{machine()}\n\n{table(rows)}\n")
+    options = parser().parse_args()
+    cores = len(os.sched_getaffinity(0))
+    if max(options.threads) > cores:
+        sys.exit(f"{max(options.threads)} threads on {cores} cores measure nothing; give --threads 1 .. {cores}.")
+    find_target(options.target)
+    results: list[Result] = []
+    for rows in run_all(options):
+        results += rows
+        print(report.time_table(rows), report.cpu_table(rows), sep="\n", flush=True)
+        if options.write:
+            report.write(results, report.head(options.runs, options.size))
+    print(report.sections(results))
 
 
 if __name__ == "__main__":
