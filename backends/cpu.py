@@ -20,8 +20,10 @@ from mdcompiler.kernel import Kernel
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress
 from mdcompiler.target import Target
+from mdcompiler.tuning.tunable import Tuner
 
-_PREFIX = "model"
+PREFIX = "model"
+"""Of the files and C functions of a model."""
 
 
 class CpuBackend:
@@ -39,10 +41,15 @@ class CpuBackend:
 
         return (ChooseLayout(lanes=target.lanes),)
 
+    def tuner(self) -> Tuner:
+        from mdcompiler.backends.clib.tune_kernels import KernelTuner
+
+        return KernelTuner()
+
     def emit(self, module: Module, progress: Progress, threads: int) -> Emission:
         from mdcompiler.backends.clib.emit_library import emit_library
 
-        return emit_library(module, progress, threads, _PREFIX)
+        return emit_library(module, progress, threads, PREFIX)
 
     def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
-        return SharedLibrary(directory / f"{_PREFIX}.so", manifest["inputs"], manifest["outputs"], threads=threads)
+        return SharedLibrary(directory / f"{PREFIX}.so", manifest["inputs"], manifest["outputs"], threads=threads)

@@ -6,6 +6,7 @@ before by its own passes, where the pipeline can check them.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdcompiler.progress import Progress
-from mdcompiler.target import Target
+from mdcompiler.target import Target, missing_flags
 
 if TYPE_CHECKING:  # loading an artifact needs backends, and neither ONNX nor graphs
     from mdcompiler.compile_pass import Pass
@@ -70,6 +71,29 @@ class Backend(Protocol):
     def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
         """Open an emitted directory whose hashes were already verified."""
         ...
+
+
+def why_not_run(backend: Backend, target: Target) -> str:
+    """Why this machine cannot run what `backend` compiles for `target`, as a sentence; "" when it can.
+
+    A backend that brings an emulator or a device says so itself, in a method `why_not_run(target)` that it may have.
+    """
+    own = getattr(backend, "why_not_run", None)
+    if own is not None:
+        return str(own(target))
+    missing = missing_flags(target)
+    if not missing and _may_load(target.zig):
+        return ""
+    return (
+        f"{target.name} needs {', '.join(missing) or target.zig}; this machine lacks that. "
+        "Compile for another target: `mdc targets` lists them, `cpu` is this machine."
+    )
+
+
+def _may_load(triple: str) -> bool:
+    """Whether a library linked for the zig target `triple` may fit this process; "" is this machine."""
+    machine, _, rest = triple.partition("-")
+    return not triple or (machine == platform.machine() and "-gnu" in rest)
 
 
 def input_specs(module: Module) -> list[dict[str, Any]]:

@@ -93,8 +93,8 @@ def missing_flags(target: Target) -> list[str]:
 
 
 def _host(targets: dict[str, Target]) -> Target:
-    """The widest shipped CPU target that this processor can run, under the name `cpu`."""
-    native = [t for t in targets.values() if t.backend == "cpu" and not t.zig and not missing_flags(t)]
+    """The widest shipped target whose instruction sets this processor has, under the name `cpu`."""
+    native = [t for t in targets.values() if t.cpu_flags and not missing_flags(t) and _loads_here(t.zig)]
     if not native:
         raise TargetError(
             "this processor matches none of the shipped cpu targets; give a target file of your own "
@@ -102,6 +102,11 @@ def _host(targets: dict[str, Target]) -> Target:
         )
     best = max(native, key=lambda target: (target.vector_bytes, target.name))
     return best.model_copy(update={"name": "cpu", "description": f"this machine ({best.name})"})
+
+
+def _loads_here(triple: str) -> bool:
+    """Whether a library linked for a zig triple, "" for none, may be loaded beside Python: it is glibc's, as a rule."""
+    return not triple or "-gnu" in triple
 
 
 def _parse(text: str, where: str) -> Target:

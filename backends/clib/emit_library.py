@@ -10,11 +10,13 @@ from mdcompiler.backends.clib.alias import share_memory
 from mdcompiler.backends.clib.build_objects import build_objects
 from mdcompiler.backends.clib.choose_strips import strip_chooser
 from mdcompiler.backends.clib.emit_c import CONSTANTS_FILE, Source, header, implementation, pack_constants, tensors
-from mdcompiler.backends.clib.fuse_strips import fuse_strips
+from mdcompiler.backends.clib.fold_gates import fold_gates
+from mdcompiler.backends.clib.fuse_strips import ChooseRows, fuse_strips
 from mdcompiler.backends.clib.link import link_library
 from mdcompiler.backends.clib.lower_kernels import build_program, fallback_kernels
 from mdcompiler.backends.clib.plan import Plan, plan_arena
 from mdcompiler.backends.clib.program import Program
+from mdcompiler.backends.kernels.choose_schedule import Chooser
 from mdcompiler.backends.kernels.requantize import Rounding
 from mdcompiler.backends.legalize import legalize_all
 from mdcompiler.errors import UnsupportedError
@@ -63,21 +65,39 @@ def emit_library(module: Module, progress: Progress, workers: int, prefix: str) 
     workers: processes that compile at once.
     """
     library = write_library(module, progress, workers, prefix)
+    return Emission({f"{prefix}.so": linked(library, module.target, progress), **library.header}, library.facts)
+
+
+def linked(library: CLibrary, target: Target, progress: Progress) -> bytes:
+    """The shared library."""
     progress("link", 0, 1)
-    linked = link_library(library.files, library.objects, module.target.zig)
+    content = link_library(library.files, library.objects, target.zig)
     progress("link", 1, 1)
-    return Emission({f"{prefix}.so": linked, **library.header}, library.facts)
+    return content
 
 
-def write_library(module: Module, progress: Progress, workers: int, prefix: str) -> CLibrary:
-    """Everything that `emit_library` links: the generated C and the machine code of the kernels."""
+def write_library(
+    module: Module,
+    progress: Progress,
+    workers: int,
+    prefix: str,
+    choose_rows: ChooseRows | None = None,
+    chooser: Chooser | None = None,
+) -> CLibrary:
+    """Everything that `emit_library` links: the generated C and the machine code of the kernels.
+
+    choose_rows: which chains run over strips; by default as recorded, or by the size of the cache. chooser: of
+    schedules; by default with the shipped records and the user's.
+    """
     target = module.target
+    chooser = chooser or Chooser.open(target)
     fallback = fallback_kernels(module.graph, target)
     opset = module.graph.opset
     legal = legalize_all(fallback, target.llvm, opset=opset, alignment_bytes=_ANY_ALIGNMENT) if fallback else {}
-    program = build_program(module.graph, target, legal, rounding_of(module))
+    program = build_program(module.graph, target, legal, rounding_of(module), chooser)
+    fold_gates(program)
     unfused = _plan(program, target)
-    fused = fuse_strips(program, strip_chooser(target))
+    fused = fuse_strips(program, choose_rows or strip_chooser(chooser))
     source, constants = _source(program, module)
     objects = build_objects(program.functions, target.llvm, workers, progress)
     c_files = {

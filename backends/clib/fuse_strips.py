@@ -32,6 +32,9 @@ class StripWork(Protocol):
     @property
     def lanes(self) -> int: ...
 
+    @property
+    def macs(self) -> int: ...
+
 
 @runtime_checkable
 class StripSource(Protocol):
@@ -87,6 +90,11 @@ class Chain:
             reach = (rows - 1) * geometry.stride[0] + (geometry.kernel[0] - 1) * geometry.dilation[0] + 1
             kept.insert(0, min(reach, geometry.size[0]))
         return kept
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of all kernels."""
+        return sum(s.work.macs // s.work.geometry.out_pixels * s.element_bytes for s in self.sources)
 
     def scratch_bytes(self, strip_rows: int) -> int:
         """Bytes of the strips of all intermediate tensors."""

@@ -6,6 +6,8 @@ the `ziglang` wheel, a complete C cross-toolchain from PyPI.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -16,12 +18,17 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
+from mdcompiler.backends.clib import android
+from mdcompiler.backends.clib.object_cache import ObjectCache
 from mdcompiler.errors import InternalError, MissingToolError
 
 _SECONDS = 600
-_FLAGS = ("-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
+_FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra")
+_OUTPUT = ("-s", "-o", "out")
+_LIBRARIES = ("-lm", "-lpthread")
 _RUNTIME = ("mdc_runtime.c", "postprocess.c")
-_HEADERS = ("mdc_runtime.h", "postprocess.h")
+_PROGRAM = ("mdc_run.c",)
+_HEADERS = ("mdc_runtime.h", "postprocess.h", "mdc_run.h")
 
 
 def compiler_command(triple: str = "") -> list[str]:
@@ -44,28 +51,77 @@ def compiler_command(triple: str = "") -> list[str]:
 
 
 def link_library(sources: Mapping[str, bytes], objects: Sequence[bytes], triple: str = "") -> bytes:
-    """Compile `sources` (file name -> content) with the runtime, link `objects`, and return the library.
+    """Compile `sources` (file name -> content) with the runtime, link `objects`, and return the shared library.
 
     Raises InternalError with the compiler's words when it refuses the generated code.
     """
-    command = compiler_command(triple)
+    flags = [*_FLAGS, "-fPIC", "-fvisibility=hidden"]
+    content = _everything(sources, objects, _RUNTIME)
+    if triple.endswith(android.SUFFIX):
+        compiler = compiler_command(android.headers_triple(triple))
+        commands = android.android_commands(compiler, flags, _parts(content))
+        return _link(commands, {**content, android.EMPTY: b""})
+    return _link([[*compiler_command(triple), *flags, "-shared", *_OUTPUT, *_parts(content), *_LIBRARIES]], content)
+
+
+def link_program(sources: Mapping[str, bytes], objects: Sequence[bytes], triple: str) -> bytes:
+    """The same with `runtime/mdc_run.c` and a `main` among `sources`, as a static executable for a musl `triple`."""
+    content = _everything(sources, objects, (*_RUNTIME, *_PROGRAM))
+    command = [*compiler_command(triple), *_FLAGS, "-static", *_OUTPUT, *_parts(content), *_LIBRARIES]
+    return _link([command], content)
+
+
+def _everything(sources: Mapping[str, bytes], objects: Sequence[bytes], runtime: Sequence[str]) -> dict[str, bytes]:
+    """All files of one link by name."""
+    wanted = (*runtime, *_HEADERS)
+    known = {name: content for name, content in runtime_files().items() if name in wanted}
+    return {**sources, **known, **{f"kernel_{index}.o": content for index, content in enumerate(objects)}}
+
+
+def _parts(content: Mapping[str, bytes]) -> list[str]:
+    """What the compiler is given: C files and objects."""
+    return [name for name in content if name.endswith((".c", ".o"))]
+
+
+def _link(commands: Sequence[list[str]], content: Mapping[str, bytes]) -> bytes:
+    """Run `commands` in a folder with these files; the content of the file `out` that the last one writes.
+
+    What was linked before from the same bytes comes from the cache.
+    """
+    cache, key = ObjectCache.default(), _key(commands, content)
+    found = cache.get(key)
+    if found is None:
+        found = _link_anew(commands, content)
+        cache.put(key, found)
+    return found
+
+
+def _key(commands: Sequence[list[str]], content: Mapping[str, bytes]) -> str:
+    """A hash of all files, the commands and the compilers that they name."""
+    digest = hashlib.sha256()
+    for command in commands:
+        compiler = Path(shutil.which(command[0]) or command[0]).resolve()
+        stamp = compiler.stat().st_mtime_ns if compiler.exists() else 0
+        digest.update(json.dumps([*command, str(compiler), stamp]).encode())
+    for name in sorted(content):
+        digest.update(name.encode() + hashlib.sha256(content[name]).digest())
+    return digest.hexdigest()
+
+
+def _link_anew(commands: Sequence[list[str]], content: Mapping[str, bytes]) -> bytes:
     with tempfile.TemporaryDirectory(prefix="mdc-link-") as name:
         folder = Path(name)
-        for file_name, content in {**sources, **runtime_files()}.items():
-            (folder / file_name).write_bytes(content)
-        for index, content in enumerate(objects):
-            (folder / f"kernel_{index}.o").write_bytes(content)
-        c_files = [*(item for item in sources if item.endswith(".c")), *_RUNTIME]
-        arguments = [*_FLAGS, "-shared", "-s", "-o", "out.so", *c_files]
-        arguments += [f"kernel_{index}.o" for index in range(len(objects))]
-        _run([*command, *arguments, "-lm", "-lpthread"], folder)
-        return (folder / "out.so").read_bytes()
+        for file_name, data in content.items():
+            (folder / file_name).write_bytes(data)
+        for command in commands:
+            _run(command, folder)
+        return (folder / "out").read_bytes()
 
 
 def runtime_files() -> dict[str, bytes]:
-    """The C files that every model is built with."""
+    """The C files that models are built with."""
     folder = files("mdcompiler.backends.clib") / "runtime"
-    return {name: (folder / name).read_bytes() for name in (*_RUNTIME, *_HEADERS)}
+    return {name: (folder / name).read_bytes() for name in (*_RUNTIME, *_PROGRAM, *_HEADERS)}
 
 
 def _run(command: list[str], folder: Path) -> None:

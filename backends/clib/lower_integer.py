@@ -6,84 +6,60 @@ the way to interleaved rows. All other operations are calls of their own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from mdcompiler.backends.clib.integer_chain import (
+    Chain,
+    conv_multiplier_of,
+    node_of,
+    part_table,
+    take_chain,
+    weights_of,
+)
+from mdcompiler.backends.clib.integer_parameters import IntegerParameters
 from mdcompiler.backends.clib.program import Call, FunctionSource, Program, View
 from mdcompiler.backends.kernels import channelwise
-from mdcompiler.backends.kernels.choose_tile import choose_convolution_tile, choose_window_pixels
-from mdcompiler.backends.kernels.depthwise import tasks as window_tasks
-from mdcompiler.backends.kernels.integer_convolution import QUAD, IntegerConvolution
-from mdcompiler.backends.kernels.integer_depthwise import IntegerWindow
+from mdcompiler.backends.kernels.choose_schedule import Chooser
+from mdcompiler.backends.kernels.dot_product import QUAD, choose_dot, dot_of
+from mdcompiler.backends.kernels.integer_convolution import IntegerConvolution
+from mdcompiler.backends.kernels.integer_window import IntegerWindow, fits_quads
 from mdcompiler.backends.kernels.pack_weights import (
-    blocked_channels,
-    pack_bias,
     pack_integer_convolution,
+    pack_integer_window,
     start_table,
     weight_parts,
 )
 from mdcompiler.backends.kernels.read_kernel import read_geometry
 from mdcompiler.backends.kernels.requantize import (
-    ADD_BITS,
-    FACTORS,
     HIGH,
     LOW,
     NUMBERS,
-    OTHER_ZERO,
     OWN_ZERO,
-    SUM_HIGH,
-    SUM_LOW,
-    SUM_ZERO,
     ZERO,
     Ending,
     Rounding,
 )
+from mdcompiler.backends.kernels.saturate import choose_processor
 from mdcompiler.backends.kernels.sources import ChannelwiseSource, IntegerConvolutionSource, IntegerWindowSource
-from mdcompiler.errors import InternalError
 from mdcompiler.kernel import LAYOUT, Kernel
-from mdcompiler.quantization.curves import table
-from mdcompiler.quantization.fixed_point import fixed_point
-from mdcompiler.quantization.rounding import conv_multiplier, rescale_part
-from mdcompiler.quantization.steps import Port, Step, Weights, read_steps
-from mdcompiler.target import Target
+from mdcompiler.quantization.steps import Port, Step, read_steps
 
 Array = NDArray[Any]
-
-
-@dataclass
-class Chain:
-    """A convolution and the steps that its call does as well; output: the tensor it writes."""
-
-    conv: Step
-    table: Step | None = None
-    add: Step | None = None
-    output: Port = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.output = (self.add or self.table or self.conv).output
-
-    @property
-    def before_add(self) -> Port:
-        return (self.table or self.conv).output
-
-    @property
-    def residual(self) -> Port | None:
-        """The other operand of the sum."""
-        if self.add is None:
-            return None
-        return next(tensor for tensor in self.add.inputs if tensor.name != self.before_add.name)
 
 
 class IntegerLowering:
     """Adds the calls of quantized kernels to a program."""
 
-    def __init__(self, program: Program, target: Target, rounding: Rounding) -> None:
-        self.program, self.target, self.rounding = program, target, rounding
-        self.lanes = target.lanes
+    def __init__(self, program: Program, rounding: Rounding, chooser: Chooser) -> None:
+        self.program, self.rounding, self.chooser, self.target = program, rounding, chooser, chooser.target
+        self.lanes = self.target.lanes
+        self.dot = choose_dot(self.target)
+        self.processor = choose_processor(self.target)
+        self.parameters = IntegerParameters(program, self.lanes, rounding)
 
     def kernel(self, kernel: Kernel) -> None:
         """Add the calls of one kernel that `select.why_not` accepted."""
@@ -105,8 +81,8 @@ class IntegerLowering:
         numbers[[ZERO, LOW, HIGH, OWN_ZERO]] = zero, 0, 255, zero
         reads = (
             node.inputs[0].name,
-            self._constant(kernel, "scale", np.asarray(node.inputs[1].values, np.float32).reshape(1)),
-            self._constant(kernel, "numbers", numbers),
+            self.parameters.constant(kernel, "scale", np.asarray(node.inputs[1].values, np.float32).reshape(1)),
+            self.parameters.constant(kernel, "numbers", numbers),
         )
         template = "quantize" if to_bytes else "dequantize"
         tasks = channelwise.flat_tasks(elements)
@@ -139,42 +115,58 @@ class IntegerLowering:
         self._convolution(kernel, chain, kernel.kind, steps[0].inputs[0].name)
 
     def _convolution(self, kernel: Kernel, chain: Chain, kind: str, image: str = "") -> None:
-        constants = weights_of(chain.conv)
-        weight, weight_scale = constants.centred.astype(np.int16), np.array(constants.quantization.scale)
+        constants, role = weights_of(chain.conv), chain.conv.name
+        weight, source = constants.centred.astype(np.int16), chain.conv.inputs[0]
         geometry = read_geometry(node_of(chain.conv))
-        source = chain.conv.inputs[0]
-        ending = Ending(self.rounding, chain.table is not None, chain.add is not None, self._has("avx512vbmi"))
-        start = start_table(weight, constants.bias, source.zero_point, geometry, self.lanes)
-        function: FunctionSource
-        if kind == "depthwise":
-            window = IntegerWindow(geometry, len(weight), self.lanes, ending)
-            function = IntegerWindowSource(window, choose_window_pixels(geometry, self.target))
-            packed, tasks = blocked_channels(weight[:, 0].astype(np.float32), self.lanes), window_tasks(window)
-        else:
-            work = IntegerConvolution(
-                geometry,
-                weight.shape[1],
-                len(weight),
-                self.lanes,
-                ending=ending,
-                source="interleaved" if kind == "stem" else "blocked",
-                target="interleaved" if kind == "head" else "blocked",
-                dot_product=self._has("avx512_vnni"),
-                parts=weight_parts(weight),
-            )
-            tile = choose_convolution_tile(work, self.target)
-            function = IntegerConvolutionSource(work, tile)
-            packed, tasks = pack_integer_convolution(weight, work, tile.groups), tile.tasks(geometry, work.out_blocks)
+        taken = 0 if kind == "depthwise" else dot_of(self.dot).taken
+        start = start_table(weight, constants.bias, source.zero_point - taken, geometry, self.lanes)
+        write = self._window if kind == "depthwise" else self._tiled
+        function, packed = write(kernel, chain, weight, kind)
         name = self._with_slack(kernel, image, geometry.pixels * weight.shape[1]) if kind == "stem" else source.name
-        role = chain.conv.name
+        scale = np.array(constants.quantization.scale)
         reads = (
             name,
-            self._constant(kernel, f"{role}/weight", packed),
-            self._constant(kernel, f"{role}/start", start),
-            *self._ending(kernel, chain, conv_multiplier_of(chain, weight_scale, len(weight), self.rounding)),
+            self.parameters.constant(kernel, f"{role}/weight", packed),
+            self.parameters.constant(kernel, f"{role}/start", start),
+            *self.parameters.ending(kernel, chain, conv_multiplier_of(chain, scale, len(weight), self.rounding)),
         )
         self._declare(chain.output, len(weight) * geometry.out_pixels, len(weight))
-        self._call(kernel, function, reads, chain.output.name, tasks)
+        self._call(kernel, function, reads, chain.output.name, function.tasks)
+
+    def _window(self, kernel: Kernel, chain: Chain, weight: Array, kind: str) -> tuple[IntegerWindowSource, Array]:
+        """The function of a depthwise convolution and its weights."""
+        geometry = read_geometry(node_of(chain.conv))
+        fits = self.dot == "vpdpbusd" and weight_parts(weight, self.dot) == 1 and fits_quads(geometry)
+        ending, by_halves = self._ending_of(chain), self.processor == "neon"
+        work = IntegerWindow(geometry, len(weight), self.lanes, ending, fits, by_halves)
+        source = IntegerWindowSource(work, self.chooser.choose(work, kernel.name).schedule.pixels)
+        return source, pack_integer_window(weight[:, 0], work)
+
+    def _tiled(self, kernel: Kernel, chain: Chain, weight: Array, kind: str) -> tuple[IntegerConvolutionSource, Array]:
+        """The function of any other convolution and its weights. kind: stem, head or any other."""
+        work = IntegerConvolution(
+            read_geometry(node_of(chain.conv)),
+            weight.shape[1],
+            len(weight),
+            self.lanes,
+            ending=self._ending_of(chain),
+            source="interleaved" if kind == "stem" else "blocked",
+            target="interleaved" if kind == "head" else "blocked",
+            dot=self.dot,
+            parts=weight_parts(weight, self.dot),
+        )
+        tile = self.chooser.choose(work, kernel.name).schedule
+        return IntegerConvolutionSource(work, tile), pack_integer_convolution(weight, work, tile.groups)
+
+    def _ending_of(self, chain: Chain) -> Ending:
+        return Ending(
+            self.rounding,
+            chain.table is not None,
+            chain.add is not None,
+            self._has("avx512vbmi"),
+            self.processor,
+            (chain.conv.low, chain.conv.high) != (0, 255),
+        )
 
     def _has(self, flag: str) -> bool:
         return flag in self.target.cpu_flags
@@ -185,69 +177,18 @@ class IntegerLowering:
         self.program.steps.append(Call(kernel.name, f"mdc_copy({{1}}, {{0}}, {size})", (image,), (copy,)))
         return copy
 
-    def _ending(self, kernel: Kernel, chain: Chain, multiplier: Array) -> tuple[str, ...]:
-        """The parameters of the requantizer, in the order of `requantize.Requantizer`."""
-        role = chain.conv.name
-        numbers = np.zeros(NUMBERS, np.int32)
-        numbers[[ZERO, LOW, HIGH]] = chain.conv.output.zero_point, chain.conv.low, chain.conv.high
-        names = list(self._multiplier(kernel, role, multiplier))
-        extra: list[str] = []
-        if chain.add is not None and chain.residual is not None:
-            extra.append(self._factors(kernel, role, chain.add, (chain.before_add, chain.residual), numbers))
-        if chain.table is not None:
-            extra.append(self._table_of(kernel, chain.table))
-        if chain.residual is not None:
-            extra.append(chain.residual.name)
-        return (*names, self._constant(kernel, f"{role}/numbers", numbers), *extra)
-
-    def _multiplier(self, kernel: Kernel, role: str, multiplier: Array) -> tuple[str, ...]:
-        """Float factors, or 31-bit multipliers and shifts."""
-        if self.rounding == "float-half-even":
-            return (self._constant(kernel, f"{role}/multiplier", pack_bias(multiplier.astype(np.float32), self.lanes)),)
-        factor = fixed_point(multiplier)
-        return tuple(
-            self._constant(kernel, f"{role}/{part}", pack_bias(values.astype(np.int32), self.lanes))
-            for part, values in (("multiplier", factor.multiplier), ("shift", factor.shift))
-        )
-
-    def _factors(
-        self,
-        kernel: Kernel,
-        role: str,
-        step: Step,
-        operands: tuple[Port, Port],
-        numbers: Array,
-    ) -> str:
-        """Fill in what a sum needs in `numbers`; the name of its two float factors."""
-        own, other = operands
-        result = step.output
-        numbers[[SUM_ZERO, SUM_LOW, SUM_HIGH]] = result.zero_point, step.low, step.high
-        numbers[[OWN_ZERO, OTHER_ZERO]] = own.zero_point, other.zero_point
-        twice = 2.0 * max(own.scale, other.scale)
-        reals = (own.scale / twice, other.scale / twice, twice / (2.0**ADD_BITS * result.scale))
-        for place, real in enumerate(reals):
-            factor = fixed_point(real)
-            numbers[FACTORS + 2 * place : FACTORS + 2 * place + 2] = int(factor.multiplier), int(factor.shift)
-        factors = np.array([own.scale / result.scale, other.scale / result.scale], np.float32)
-        return self._constant(kernel, f"{role}/factors", factors)
-
-    def _table_of(self, kernel: Kernel, step: Step) -> str:
-        assert step.activation is not None
-        values = table(step.activation, step.inputs[0].quantization, step.output.quantization)
-        return self._constant(kernel, f"{step.name}/table", values)
-
     def _table(self, kernel: Kernel, step: Step) -> None:
         size = self._size_of(kernel, node_of(step).outputs[0])
-        reads = (step.inputs[0].name, self._table_of(kernel, step))
-        source = ChannelwiseSource("table", (size,))
+        reads = (step.inputs[0].name, self.parameters.table(kernel, step))
+        source = ChannelwiseSource("table", (size, self._has("avx512vbmi"), self.processor))
         self._declare_like(kernel, step)
         self._call(kernel, source, reads, step.output.name, channelwise.flat_tasks(size), in_place=True)
 
     def _add(self, kernel: Kernel, step: Step) -> None:
         left, right = step.inputs
         numbers = np.zeros(NUMBERS, np.int32)
-        factors = self._factors(kernel, step.name, step, (left, right), numbers)
-        reads = (left.name, right.name, self._constant(kernel, f"{step.name}/numbers", numbers), factors)
+        factors = self.parameters.factors(kernel, step.name, step, (left, right), numbers)
+        reads = (left.name, right.name, self.parameters.constant(kernel, f"{step.name}/numbers", numbers), factors)
         size = self._size_of(kernel, node_of(step).outputs[0])
         source = ChannelwiseSource("add_int8", (size, self.lanes, self.rounding))
         self._declare_like(kernel, step)
@@ -257,11 +198,10 @@ class IntegerLowering:
         source, result = step.inputs[0], step.output
         _, channels, height, width = node_of(step).inputs[0].shape
         pixels, blocks = int(height * width), -(-int(channels) // self.lanes)
-        multiplier = np.array([source.scale / (pixels * result.scale)])
-        numbers = self._numbers(kernel, step, source.zero_point)
-        reads = (source.name, *self._pair(kernel, step, multiplier), numbers)
+        numbers = self.parameters.numbers(kernel, step, source.zero_point)
+        reads = (source.name, *self.parameters.mean(kernel, step, pixels), numbers)
         self._declare(result, int(channels), int(channels))
-        function = ChannelwiseSource("mean_int8", (blocks, pixels, self.lanes, self.rounding))
+        function = ChannelwiseSource("mean_int8", (blocks, pixels, self.lanes, self.rounding, self.dot == "vpdpbusd"))
         self._call(kernel, function, reads, result.name, blocks)
 
     def _product(self, kernel: Kernel, step: Step) -> None:
@@ -272,22 +212,11 @@ class IntegerLowering:
         _, channels, height, width = shapes[0]
         blocks, pixels = -(-channels // self.lanes), height * width
         multiplier = np.array([own.scale * other.scale / step.output.scale])
-        numbers = self._numbers(kernel, step, own.zero_point, other.zero_point)
-        reads = (own.name, other.name, *self._pair(kernel, step, multiplier), numbers)
+        numbers = self.parameters.numbers(kernel, step, own.zero_point, other.zero_point)
+        reads = (own.name, other.name, *self.parameters.pair(kernel, step, multiplier), numbers)
         self._declare(step.output, channels * pixels, channels)
-        function = ChannelwiseSource("gate_int8", (blocks, pixels, self.lanes, self.rounding))
+        function = ChannelwiseSource("gate_int8", (blocks, pixels, self.lanes, self.rounding, self.processor))
         self._call(kernel, function, reads, step.output.name, blocks, in_place=True)
-
-    def _numbers(self, kernel: Kernel, step: Step, own_zero: int, other_zero: int = 0) -> str:
-        numbers = np.zeros(NUMBERS, np.int32)
-        numbers[[ZERO, LOW, HIGH]] = step.output.zero_point, step.low, step.high
-        numbers[[OWN_ZERO, OTHER_ZERO]] = own_zero, other_zero
-        return self._constant(kernel, f"{step.name}/numbers", numbers)
-
-    def _pair(self, kernel: Kernel, step: Step, multiplier: Array) -> tuple[str, str]:
-        """Multiplier and shift of an operation that has one of each, whatever the rounding."""
-        names = self._multiplier(kernel, step.name, multiplier)
-        return (names[0], names[-1])
 
     def _move(self, kernel: Kernel, step: Step) -> None:
         size = int(np.prod(node_of(step).outputs[0].shape))
@@ -310,9 +239,14 @@ class IntegerLowering:
         role = f"{step.name}/part{number}"
         values = part_table(port, step, self.rounding)
         made = self.program.buffer(f"{kernel.name}:{role}", size)
-        reads = (port.name, self._constant(kernel, f"{role}/table", values))
+        reads = (port.name, self.parameters.constant(kernel, f"{role}/table", values))
         self._call(
-            kernel, ChannelwiseSource("table", (size,)), reads, made, channelwise.flat_tasks(size), in_place=True
+            kernel,
+            ChannelwiseSource("table", (size, self._has("avx512vbmi"), self.processor)),
+            reads,
+            made,
+            channelwise.flat_tasks(size),
+            in_place=True,
         )
         return made
 
@@ -333,9 +267,6 @@ class IntegerLowering:
             blocks = -(-channels // self.lanes)
             self.program.buffer(tensor.name, elements // channels * blocks * self.lanes)
 
-    def _constant(self, kernel: Kernel, role: str, values: Array) -> str:
-        return self.program.constant(f"{kernel.name}:{role}", values)
-
     def _call(
         self,
         kernel: Kernel,
@@ -346,42 +277,3 @@ class IntegerLowering:
         in_place: bool = False,
     ) -> None:
         self.program.call(kernel.name, source, reads, (target,), tasks, in_place)
-
-
-def part_table(port: Port, step: Step, rounding: Rounding) -> Array:
-    """All 256 values of a part of a concatenation in the scale of its result."""
-    scaled = rescale_part(np.arange(256), port.zero_point, (port.scale, step.output.scale), rounding)
-    return np.clip(scaled + step.output.zero_point, step.low, step.high).astype(np.uint8)
-
-
-def node_of(step: Step) -> gs.Node:
-    """The operator of a step that has one: all but a bare change of scale, which has no template."""
-    if step.node is None:
-        raise InternalError(f"{step.name} is a change of scale by itself.")
-    return step.node
-
-
-def weights_of(step: Step) -> Weights:
-    """The constants of a convolution."""
-    if step.weights is None:
-        raise InternalError(f"{step.name} is no convolution.")
-    return step.weights
-
-
-def take_chain(steps: list[Step], may_add: bool) -> tuple[Chain, list[Step]]:
-    """The convolution at the start of `steps` with the table and sum that follow it, and what is left."""
-    conv, rest = steps[0], steps[1:]
-    after_table = after_add = None
-    made = conv.output.name
-    if rest and rest[0].operation == "table" and rest[0].inputs[0].name == made:
-        after_table, rest = rest[0], rest[1:]
-        made = after_table.output.name
-    if may_add and rest and rest[0].operation == "add" and made in [tensor.name for tensor in rest[0].inputs]:
-        after_add, rest = rest[0], rest[1:]
-    return Chain(conv, after_table, after_add), rest
-
-
-def conv_multiplier_of(chain: Chain, weight_scale: Array, channels: int, rounding: Rounding) -> Array:
-    """Sums to integers of the convolution's result, one factor a channel."""
-    factor = conv_multiplier(chain.conv.inputs[0].scale, weight_scale, chain.conv.output.scale, rounding)
-    return np.broadcast_to(factor, (channels,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,7 @@ from mdcompiler.backends.clib.program import Call, Program, View, voids
 from mdcompiler.backends.kernels import channelwise, convolution, depthwise, winograd
 from mdcompiler.backends.kernels import read_kernel as read
 from mdcompiler.backends.kernels.activation import Curve
-from mdcompiler.backends.kernels.choose_tile import choose_convolution_tile, choose_window_pixels
-from mdcompiler.backends.kernels.choose_winograd import choose_winograd
+from mdcompiler.backends.kernels.choose_schedule import Chooser
 from mdcompiler.backends.kernels.pack_weights import blocked_channels, pack_bias, pack_convolution, pack_dense
 from mdcompiler.backends.kernels.requantize import Rounding
 from mdcompiler.backends.kernels.select import read_pool, why_not
@@ -42,11 +42,18 @@ def fallback_kernels(graph: gs.Graph, target: Target) -> list[Kernel]:
 
 
 def build_program(
-    graph: gs.Graph, target: Target, legal: Mapping[str, LegalKernel], rounding: Rounding = "float-half-even"
+    graph: gs.Graph,
+    target: Target,
+    legal: Mapping[str, LegalKernel],
+    rounding: Rounding = "float-half-even",
+    chooser: Chooser | None = None,
 ) -> Program:
-    """The whole network. legal: the fallback kernels, legalised, by name. rounding: of quantized kernels."""
+    """The whole network. legal: the fallback kernels, legalised, by name. rounding: of quantized kernels.
+
+    chooser: of schedules; by default with the shipped records and the user's.
+    """
     program = Program([t.name for t in graph.inputs], [t.name for t in graph.outputs])
-    lowering = _Lowering(program, target, legal, rounding)
+    lowering = _Lowering(program, legal, rounding, chooser or Chooser.open(target))
     for kernel in kernels(graph):
         lowering.kernel(kernel)
     lowering.direct_outputs(graph)
@@ -69,10 +76,12 @@ def _is_contiguous_concat(node: gs.Node) -> bool:
 
 
 class _Lowering:
-    def __init__(self, program: Program, target: Target, legal: Mapping[str, LegalKernel], rounding: Rounding) -> None:
-        self.program, self.target, self.legal = program, target, legal
-        self.integer = IntegerLowering(program, target, rounding)
-        self.lanes = target.lanes
+    def __init__(
+        self, program: Program, legal: Mapping[str, LegalKernel], rounding: Rounding, chooser: Chooser
+    ) -> None:
+        self.program, self.legal, self.chooser, self.target = program, legal, chooser, chooser.target
+        self.integer = IntegerLowering(program, rounding, chooser)
+        self.lanes = self.target.lanes
         self.by_kind: dict[str, Callable[[Kernel], None]] = {
             "stem": self._convolution,
             "head": self._convolution,
@@ -143,9 +152,9 @@ class _Lowering:
 
     def _convolution(self, kernel: Kernel) -> None:
         item = read.read_convolution(kernel, self.lanes)
-        work = item.work
+        work = replace(item.work, by_element="asimd" in self.target.cpu_flags)
         source = self._preprocess(kernel, item) if kernel.kind == "stem" else item.source
-        tile = choose_winograd(work, self.target) or choose_convolution_tile(work, self.target)
+        tile = self.chooser.choose(work, kernel.name).schedule
         weight = self._constant(
             kernel, "weight", pack_convolution(item.weight, self.lanes, tile.groups, work.channel_block)
         )
@@ -193,7 +202,7 @@ class _Lowering:
         self._window(kernel, item, (item.source, weight, bias))
 
     def _window(self, kernel: Kernel, item: read.ReadWindow, reads: tuple[str, ...]) -> None:
-        source = WindowSource(item.work, choose_window_pixels(item.work.geometry, self.target))
+        source = WindowSource(item.work, self.chooser.choose(item.work, kernel.name).schedule.pixels)
         self.program.call(kernel.name, source, reads, (item.target,), depthwise.tasks(item.work))
 
     def _pool(self, kernel: Kernel) -> None:

@@ -1,6 +1,7 @@
 """Compiled kernels kept between compilations, by the content of everything that made them.
 
-The key covers the kernel's source data, the LLVM target, the TVM version and the text of the templates,
+Linked libraries are kept too. The key of a kernel covers its source data, the LLVM target, the TVM version and
+the text of the templates,
 so that a changed template or an upgraded TVM never meets an old object. `MDC_CACHE` names the folder
 (default: `$XDG_CACHE_HOME/mdcompiler`, then `~/.cache/mdcompiler`); `MDC_CACHE=off` turns the cache off.
 """

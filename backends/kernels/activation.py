@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tvm import tirx
-
+from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.tir import Expr, splat, vector_type
 
 _LOG2_E = 1.44269504088896341

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tvm import tirx
-
 from mdcompiler.backends.kernels.activation import Curve
+from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.tir import Expr, Function, splat
 
 _MEAN_REGISTERS = 4

@@ -8,13 +8,13 @@ it is stored. Borders: see `geometry`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from tvm import tirx
-
 from mdcompiler.backends.kernels.activation import NO_ACTIVATION, Curve
 from mdcompiler.backends.kernels.geometry import Geometry, Place, columns, for_tiles, rows_of
+from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.tir import Expr, Function, Memory, Register, splat
 
 Layout = Literal["blocked", "interleaved"]
@@ -63,10 +63,23 @@ class ConvolutionShape:
 
 @dataclass(frozen=True)
 class Convolution(ConvolutionShape):
-    """A workload. residual: where a second input is added: nowhere, before or after the activation."""
+    """A workload.
+
+    residual: where a second input is added: nowhere, before or after the activation. by_element: the processor
+    multiplies a vector by one element of another (Arm's fmla), so input is read in vectors, not broadcast.
+    """
 
     activation: Curve = NO_ACTIVATION
     residual: Literal["none", "before", "after"] = "none"
+    by_element: bool = False
+
+    def is_half_empty(self, groups: int) -> bool:
+        """Whether a tile of `groups` computes only half of its last channel block, no more being in use.
+
+        Only where a tile holds all blocks: a second loop for the last one costs more than it saves.
+        """
+        rest = self.out_channels % self.lanes
+        return groups == self.out_blocks and self.target == "blocked" and 0 < rest <= self.lanes // 2
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,26 @@ class Tile:
 def tasks(work: Convolution, tile: Tile) -> int:
     """Iterations of the outermost loop."""
     return tile.tasks(work.geometry, work.out_blocks)
+
+
+def each_channel(f: Function, work: Convolution, block: Expr) -> Iterator[Expr]:
+    """The input channels of a block, one after the other or as a loop."""
+    channels = work.channels_of(block)
+    if work.by_element and isinstance(channels, int):
+        yield from range(channels)
+        return
+    with f.loop(0, channels, "c") as c:
+        yield c
+
+
+def input_element(memory: Memory, start: Expr, c: Expr, work: Convolution) -> Expr:
+    """The input of channel `c` of a block whose channels lie from `start` on.
+
+    Where the processor can multiply by it there, it stays an element of the vector of the whole block.
+    """
+    if work.by_element and isinstance(c, int) and work.channel_block == work.lanes:
+        return tirx.Shuffle([memory.vector(start, work.lanes)], [c])
+    return memory[start + c]
 
 
 def write_convolution(name: str, work: Convolution, tile: Tile) -> tirx.PrimFunc:
@@ -130,23 +163,28 @@ class _Writer:
             for_tiles(self.f, self.work.geometry, row, self.tile.pixels, lambda place: self._tile(first, place))
         return self.f.finish()
 
+    def _widths(self) -> list[int]:
+        """Lanes of each channel group that are computed."""
+        whole = [self.lanes] * self.tile.groups
+        return [*whole[1:], self.lanes // 2] if self.work.is_half_empty(self.tile.groups) else whole
+
     def _tile(self, first: Expr, place: Place) -> None:
-        tile = [[self.f.register(self.lanes) for _ in range(place.pixels)] for _ in range(self.tile.groups)]
+        tile = [[self.f.register(width) for _ in range(place.pixels)] for width in self._widths()]
         for group, registers in enumerate(tile):
-            bias = self.bias.vector((first + group) * self.lanes, self.lanes)
+            bias = self.bias.vector((first + group) * self.lanes, registers[0].lanes)
             for register in registers:
                 register.set(bias)
         self._reduce(tile, first, place)
         for group, registers in enumerate(tile):
             for pixel, register in enumerate(registers):
                 index = place.row * self.geometry.out[1] + place.start + pixel
-                self._finish(register.get(), first + group, index)
+                self._finish(register, first + group, index)
 
     def _reduce(self, tile: list[list[Register]], first: Expr, place: Place) -> None:
         top, stop = self.geometry.kernel_rows(self.f, place.row)
         with self.f.loop(0, self.work.in_blocks, "in") as block, self.f.loop(top, stop, "kh") as kh:
             for kw, taps in columns(self.geometry, place):
-                with self.f.loop(0, self.work.channels_of(block), "c") as c:
+                for c in each_channel(self.f, self.work, block):
                     self._accumulate(tile, taps, first, place, block, kh, kw, c)
 
     def _accumulate(
@@ -165,14 +203,15 @@ class _Writer:
         y = self.geometry.source(0, place.row, kh)
         for p in taps:
             x = self.geometry.source(1, place.start + p, kw)
-            value = splat(self.source[self._source_index(block, y, x, c)], self.lanes)
+            value = input_element(self.source, self._source_index(block, y, x, 0), c, self.work)
             for group, registers in enumerate(tile):
-                weight = self.weight.vector(weights + group * self.lanes, self.lanes)
-                registers[p].set(registers[p].get() + value * weight)
+                lanes = registers[p].lanes
+                weight = self.weight.vector(weights + group * self.lanes, lanes)
+                registers[p].set(registers[p].get() + splat(value, lanes) * weight)
 
     def _source_index(self, block: Expr, y: Expr, x: Expr, c: Expr) -> Expr:
-        height, width = self.geometry.size
-        return ((block * height + y) * width + x) * self.work.channel_block + c
+        pixel = block * self.geometry.source_plane + y * self.geometry.size[1] + x
+        return pixel * self.work.channel_block + c
 
     def _weight_index(self, first: Expr, block: Expr, kh: Expr, kw: int, c: Expr) -> Expr:
         """Where the `groups` vectors of one step of the reduction start."""
@@ -181,16 +220,19 @@ class _Writer:
         step = before + (kh * self.geometry.kernel[1] + kw) * self.work.channels_of(block) + c
         return step * self.tile.groups * self.lanes
 
-    def _finish(self, value: Expr, block: Expr, pixel: Expr) -> None:
-        work, lanes = self.work, self.lanes
-        index = (block * self.geometry.out_pixels + pixel) * lanes
+    def _finish(self, register: Register, block: Expr, pixel: Expr) -> None:
+        work, lanes, value = self.work, register.lanes, register.get()
+        other = (block * self.geometry.out_pixels + pixel) * self.lanes
         if work.residual == "before":
-            value = value + self.residual.vector(index, lanes)
+            value = value + self.residual.vector(other, lanes)
         value = work.activation.apply(value, lanes)
         if work.residual == "after":
-            value = value + self.residual.vector(index, lanes)
+            value = value + self.residual.vector(other, lanes)
         if work.target == "blocked":
+            index = (block * self.geometry.target_plane + pixel) * self.lanes
             self.target.store(index, lanes, value)
+            if lanes < self.lanes:
+                self.target.store(index + lanes, lanes, splat(0.0, lanes))
         else:
             self._store_interleaved(value, block, pixel)
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tvm import tirx
-
 from mdcompiler.backends.kernels.activation import NO_ACTIVATION, Curve
 from mdcompiler.backends.kernels.geometry import Geometry, Place, columns, row_tiles
+from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.tir import Expr, Function, Register, splat
 
 _LOWEST = -3.4028234663852886e38

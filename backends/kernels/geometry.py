@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from tvm import tirx
-
+from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.tir import Expr, Function
 
 Axis = Literal[0, 1]

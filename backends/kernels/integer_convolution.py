@@ -1,42 +1,40 @@
 """Convolution k x k and pointwise on bytes: uint8 x int8 -> int32 -> uint8, channels in blocks of one vector.
 
 Memory: activations [C/v][H][W][v] uint8, weights in fours of input channels, see
-`pack_weights.pack_integer_convolution`. With AVX512-VNNI one instruction (vpdpbusd) multiplies 64 bytes
-and adds them by fours into 16 sums; without, the same sums are formed one channel at a time.
+`pack_weights.pack_integer_convolution` and `dot_product`.
 
 The zero point of the input never enters the loop: `start` holds, for every output channel and for every
 set of taps that a border leaves, bias - zero_point * sum of the weights under those taps.
 
-Weights that less their zero point do not fit int8 come in two parts that are added (`parts` = 2).
+Weights that less their zero point are too large for the dot product come in two parts that are added
+(`parts` = 2).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tvm import tirx
-
 from mdcompiler.backends.kernels.convolution import ConvolutionShape, Layout, Tile
+from mdcompiler.backends.kernels.dot_product import QUAD, DotName, dot_of
 from mdcompiler.backends.kernels.geometry import Place, columns, for_tiles
+from mdcompiler.backends.kernels.integer_window import inner_column
+from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.requantize import PLAIN_ENDING, Ending, Requantizer
-from mdcompiler.backends.kernels.tir import Expr, Function, Register, splat
-
-QUAD = 4
-"""Input channels that one dot product takes."""
-_VNNI = "llvm.x86.avx512.vpdpbusd.512"
-_VNNI_LANES = 16
+from mdcompiler.backends.kernels.saturate import VECTORS, part
+from mdcompiler.backends.kernels.tir import Expr, Function, Register
 
 
 @dataclass(frozen=True)
 class IntegerConvolution(ConvolutionShape):
     """A workload. An interleaved source has QUAD bytes of slack behind it.
 
-    ending: what follows the sums. dot_product: the processor has AVX512-VNNI. parts: how many int8 tensors the
-    weights are the sum of.
+    ending: what follows the sums. dot: the instructions that form them. parts: how many tensors of the dot
+    product's weights the weights are the sum of.
     """
 
     ending: Ending = PLAIN_ENDING
-    dot_product: bool = False
+    dot: DotName = "plain"
     parts: int = 1
 
     def quads(self, block: Expr) -> Expr:
@@ -62,10 +60,12 @@ def write_integer_convolution(name: str, work: IntegerConvolution, tile: Tile) -
 
     The parameters between start and target are those of `requantize.Requantizer`.
     """
-    return _Writer(name, work, tile).write()
+    return IntegerConvolutionWriter(name, work, tile).write()
 
 
-class _Writer:
+class IntegerConvolutionWriter:
+    """Writes one kernel; its methods follow the loops from the outside in."""
+
     def __init__(self, name: str, work: IntegerConvolution, tile: Tile) -> None:
         self.work, self.tile, self.lanes = work, tile, work.lanes
         self.geometry = work.geometry.flat() if work.geometry.is_pointwise else work.geometry
@@ -73,7 +73,8 @@ class _Writer:
         channels = work.out_blocks * self.lanes
         self.source = self.f.buffer("source", self._source_size(), "uint8", self._alignment(work.source))
         weights = channels * work.quads_in_all * QUAD * work.geometry.taps * work.parts
-        self.weight = self.f.buffer("weight", weights, "int8")
+        self.dot = dot_of(work.dot)
+        self.weight = self.f.buffer("weight", weights, self.dot.dtype)
         classes = [len(work.geometry.border_classes(axis)) for axis in (0, 1)]
         self.column_classes = classes[1]
         self.start = self.f.buffer("start", classes[0] * classes[1] * channels, "int32")
@@ -103,10 +104,9 @@ class _Writer:
             for pixel in range(place.pixels):
                 tile[group][pixel].set(self._initial(first + group, place, pixel))
         self._reduce(tile, first, place)
-        for group in groups:
-            for pixel in range(place.pixels):
-                index = place.row * self.geometry.out[1] + place.start + pixel
-                self._finish(tile[group][pixel].get(), first + group, index)
+        index = place.row * self.geometry.out[1] + place.start
+        for group, registers in enumerate(tile):
+            self._finish([register.get() for register in registers], first + group, index)
 
     def _initial(self, block: Expr, place: Place, pixel: int) -> Expr:
         """The sum before the first tap: depends on which taps the borders leave."""
@@ -114,7 +114,7 @@ class _Writer:
         if geometry.is_pointwise:
             border: Expr = 0
         else:
-            column = geometry.class_of(1, geometry.out[1] // 2 if place.inside else place.start + pixel)
+            column = geometry.class_of(1, inner_column(geometry) if place.inside else place.start + pixel)
             border = geometry.class_of(0, place.row) * self.column_classes + column
         return self.start.vector((border * self.work.out_blocks + block) * self.lanes, self.lanes)
 
@@ -122,47 +122,40 @@ class _Writer:
         work = self.work
         top, stop = self.geometry.kernel_rows(self.f, place.row)
         with self.f.loop(0, work.in_blocks, "in") as block, self.f.loop(top, stop, "kh") as kh:
-            for kw, taps in columns(self.geometry, place):
-                with self.f.loop(0, work.quads(block), "quad") as quad:
-                    self._accumulate(tile, taps, first, place, block, kh, kw, quad)
+            for columns_, taps in self._columns(place):
+                with self.f.loop(*columns_, "kw") as kw, self.f.loop(0, work.quads(block), "quad") as quad:
+                    self._accumulate(tile, taps, first, place, (block, kh, kw, quad))
+
+    def _columns(self, place: Place) -> Iterator[tuple[tuple[int, int], list[int]]]:
+        """Ranges of kernel columns with the pixels for which they exist.
+
+        A loop over the columns where nothing is missing: unrolled, LLVM keeps the pixels that neighbouring
+        columns share in registers, until the sums no longer fit.
+        """
+        if place.inside:
+            yield (0, self.geometry.kernel[1]), list(range(place.pixels))
+            return
+        for kw, taps in columns(self.geometry, place):
+            yield (kw, kw + 1), taps
 
     def _accumulate(
-        self,
-        tile: list[list[Register]],
-        taps: list[int],
-        first: Expr,
-        place: Place,
-        block: Expr,
-        kh: Expr,
-        kw: int,
-        quad: Expr,
+        self, tile: list[list[Register]], taps: list[int], first: Expr, place: Place, step: tuple[Expr, ...]
     ) -> None:
-        plane, width = self.geometry.source_plane, self.geometry.size[1]
+        """Add the products of one quad under one tap; step: input block, kernel row and column, quad."""
+        lanes, parts = self.lanes, self.work.parts
+        block, kh, kw, quad = step
         y = self.geometry.source(0, place.row, kh)
         weights = self._weight_index(first, block, kh, kw, quad)
         for p in taps:
             x = self.geometry.source(1, place.start + p, kw)
-            pixel = (block * plane + y * width + x) * self.work.channel_block + quad * QUAD
+            pixel = block * self.geometry.source_plane + y * self.geometry.size[1] + x
+            four = self.dot.spread(self.f, self.source, pixel * self.work.channel_block + quad * QUAD, lanes)
             for group, registers in enumerate(tile):
-                for part in range(self.work.parts):
-                    at = weights + (group * self.work.parts + part) * self.lanes * QUAD
-                    registers[p].set(self._dot(registers[p].get(), pixel, at))
+                for number in range(parts):
+                    at = weights + (group * parts + number) * lanes * QUAD
+                    registers[p].set(self.dot.multiply(registers[p].get(), four, self.weight, at, lanes))
 
-    def _dot(self, total: Expr, pixel: Expr, weights: Expr) -> Expr:
-        """total[o] + sum over i of source[pixel + i] * weight[o, i], i < 4."""
-        lanes = self.lanes
-        if self.work.dot_product and lanes == _VNNI_LANES:
-            four = tirx.reinterpret("int32", self.source.vector(pixel, QUAD))
-            spread = tirx.reinterpret(f"int8x{lanes * QUAD}", splat(four, lanes))
-            bytes_ = self.weight.vector(weights, lanes * QUAD)
-            return tirx.call_llvm_pure_intrin(f"int32x{lanes}", _VNNI, total, spread, bytes_)
-        for i in range(QUAD):
-            value = splat(self.source[pixel + i].astype("int32"), lanes)
-            weight = self.weight[tirx.Ramp(weights + i, QUAD, lanes)].astype(f"int32x{lanes}")
-            total = total + value * weight
-        return total
-
-    def _weight_index(self, first: Expr, block: Expr, kh: Expr, kw: int, quad: Expr) -> Expr:
+    def _weight_index(self, first: Expr, block: Expr, kh: Expr, kw: Expr, quad: Expr) -> Expr:
         """Where the vectors of one step of the reduction start: [O/(g v)][C/b][kh][kw][quad][g][part][v][4]."""
         work, taps = self.work, self.geometry.taps
         full = -(-work.channel_block // QUAD)
@@ -170,13 +163,23 @@ class _Writer:
         step = before + (kh * self.geometry.kernel[1] + kw) * work.quads(block) + quad
         return step * self.tile.groups * work.parts * self.lanes * QUAD
 
-    def _finish(self, total: Expr, block: Expr, pixel: Expr) -> None:
-        work, lanes = self.work, self.lanes
-        other = (block * self.geometry.out_pixels + pixel) * lanes
-        value = self.end.finish(total, block * lanes, other).astype(f"uint8x{lanes}")
-        if work.target == "blocked":
-            self.target.store((block * self.geometry.target_plane + pixel) * lanes, lanes, value)
+    def _finish(self, totals: list[Expr], block: Expr, pixel: Expr) -> None:
+        """Store the sums of neighbouring pixels, the first of which is `pixel`."""
+        other, channel = (block * self.geometry.out_pixels + pixel) * self.lanes, block * self.lanes
+        if self.work.target == "blocked":
+            index = (block * self.geometry.target_plane + pixel) * self.lanes
+            self.end.store(self.target, index, totals, channel, other)
             return
+        for first in range(0, len(totals), VECTORS):
+            some = totals[first : first + VECTORS]
+            value = self.end.finish(some, channel, other + first * self.lanes)
+            bytes_ = self.f.let("bytes", value, f"uint8x{VECTORS * self.lanes}")
+            for place in range(len(some)):
+                self._store_interleaved(part(bytes_, place * self.lanes, self.lanes), block, pixel + first + place)
+
+    def _store_interleaved(self, value: Expr, block: Expr, pixel: Expr) -> None:
+        """Write one vector of channels to [H][W][C], where the last block may be short."""
+        work, lanes = self.work, self.lanes
         full, rest = divmod(work.out_channels, lanes)
         at = pixel * work.out_channels + block * lanes
         spill = self.f.stack(lanes, "uint8")

@@ -6,9 +6,9 @@ the integer reference; parameters come in buffers (`requantize`).
 
 from __future__ import annotations
 
-from tvm import tirx
-
 from mdcompiler.backends.kernels.channelwise import over_elements
+from mdcompiler.backends.kernels.later import tirx
+from mdcompiler.backends.kernels.look_up import PERMUTED, TABLE_SIZE, look_up
 from mdcompiler.backends.kernels.requantize import (
     HIGH,
     LOW,
@@ -18,27 +18,25 @@ from mdcompiler.backends.kernels.requantize import (
     SUM_HIGH,
     SUM_LOW,
     SUM_ZERO,
-    TABLE_SIZE,
     ZERO,
     Rounding,
     add_quantized,
-    rescale,
 )
+from mdcompiler.backends.kernels.saturate import Processor
 from mdcompiler.backends.kernels.tir import Expr, Function, Memory, splat, vector_type
 
 
-def write_table(name: str, size: int) -> tirx.PrimFunc:
+def write_table(name: str, size: int, permutes_bytes: bool = False, processor: Processor = "any") -> tirx.PrimFunc:
     """`name(source, table [256], target, begin, end)`: target = table[source]; may work in place."""
     f = Function(name)
     source = f.buffer("source", size, "uint8", 1)
     table = f.buffer("table", TABLE_SIZE, "uint8", 1)
     target = f.buffer("target", size, "uint8", 1)
 
-    def look_up(index: Expr, width: int) -> None:
-        for lane in range(width):
-            target[index + lane] = table[source[index + lane].astype("int32")]
+    def entries(index: Expr, width: int) -> None:
+        target.store(index, width, look_up(f, table, source.vector(index, width), width, permutes_bytes, processor))
 
-    over_elements(f, size, 16, look_up)
+    over_elements(f, size, PERMUTED if permutes_bytes else 16, entries)
     return f.finish()
 
 
@@ -56,45 +54,6 @@ def write_integer_add(name: str, size: int, lanes: int, rounding: Rounding) -> t
         _store(target, index, _clamp(total, numbers, SUM_LOW, SUM_HIGH, width), width)
 
     over_elements(f, size, lanes, add)
-    return f.finish()
-
-
-def write_integer_mean(name: str, blocks: int, pixels: int, lanes: int, rounding: Rounding) -> tirx.PrimFunc:
-    """`name(source, multiplier [1], shift [1], numbers, target [blocks][v], begin, end)`: a task is one block.
-
-    numbers[OWN_ZERO] is the zero point of the source.
-    """
-    f = Function(name)
-    source = f.buffer("source", blocks * pixels * lanes, "uint8", lanes)
-    multiplier, shift = _multiplier(f, 1, rounding)
-    numbers = f.buffer("numbers", NUMBERS, "int32")
-    target = f.buffer("target", blocks * lanes, "uint8", lanes)
-    with f.range() as block:
-        total = f.register(lanes, "int32")
-        total.set(splat(0, lanes, "int32"))
-        with f.loop(0, pixels, "pixel") as pixel:
-            total.set(total.get() + _integers(source, (block * pixels + pixel) * lanes, lanes))
-        centred = total.get() - splat(numbers[OWN_ZERO] * pixels, lanes)
-        mean = rescale(centred, splat(multiplier[0], lanes), splat(shift[0], lanes), lanes, rounding)
-        value = _clamp(mean + splat(numbers[ZERO], lanes), numbers, LOW, HIGH, lanes)
-        _store(target, block * lanes, value, lanes)
-    return f.finish()
-
-
-def write_integer_gate(name: str, blocks: int, pixels: int, lanes: int, rounding: Rounding) -> tirx.PrimFunc:
-    """`name(source, gate [blocks][v], multiplier [1], shift [1], numbers, target, begin, end)`: a task is a block."""
-    f = Function(name)
-    source = f.buffer("source", blocks * pixels * lanes, "uint8", lanes)
-    gate = f.buffer("gate", blocks * lanes, "uint8", lanes)
-    multiplier, shift = _multiplier(f, 1, rounding)
-    numbers = f.buffer("numbers", NUMBERS, "int32")
-    target = f.buffer("target", blocks * pixels * lanes, "uint8", lanes)
-    with f.range() as block, f.loop(0, pixels, "pixel") as pixel:
-        index = (block * pixels + pixel) * lanes
-        own = _integers(source, index, lanes) - splat(numbers[OWN_ZERO], lanes)
-        other = _integers(gate, block * lanes, lanes) - splat(numbers[OTHER_ZERO], lanes)
-        scaled = rescale(own * other, splat(multiplier[0], lanes), splat(shift[0], lanes), lanes, rounding)
-        _store(target, index, _clamp(scaled + splat(numbers[ZERO], lanes), numbers, LOW, HIGH, lanes), lanes)
     return f.finish()
 
 
@@ -157,11 +116,6 @@ def write_integer_unpack(name: str, channels: int, pixels: int, lanes: int) -> t
     ):
         target[(block * lanes + lane) * pixels + pixel] = source[(block * pixels + pixel) * lanes + lane]
     return f.finish()
-
-
-def _multiplier(f: Function, count: int, rounding: Rounding) -> tuple[Memory, Memory]:
-    dtype = "float32" if rounding == "float-half-even" else "int32"
-    return f.buffer("multiplier", count, dtype), f.buffer("shift", count, "int32")
 
 
 def _integers(memory: Memory, index: Expr, lanes: int) -> Expr:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mdcompiler.backends.kernels.dot_product import QUAD, Dot, DotName, dot_of
 from mdcompiler.backends.kernels.geometry import Axis, Geometry
-from mdcompiler.backends.kernels.integer_convolution import QUAD, IntegerConvolution
+from mdcompiler.backends.kernels.integer_convolution import IntegerConvolution
+from mdcompiler.backends.kernels.integer_window import IntegerWindow
 
 Array = NDArray[Any]
 
@@ -40,35 +42,58 @@ def pack_convolution(weight: Array, lanes: int, groups: int, channel_block: int)
 def pack_integer_convolution(weight: Array, work: IntegerConvolution, groups: int) -> Array:
     """[O, C, kh, kw] integers, zero point taken off, as the int8 kernel reads them.
 
-    [O/(g v)][C/b][kh][kw][b/4][g][part][v][4], parts that add up to the weights, zeros beyond the last channel.
+    [O/(g v)][C/b][kh][kw][b/4][g][part][4 v in the dot product's order], parts that add up to the weights, zeros
+    beyond the last channel.
     """
     outputs, channels = _pad_first(weight.astype(np.int16), work.lanes), weight.shape[1]
     tiles = outputs.reshape(-1, groups, work.lanes, *weight.shape[1:])
     parts = [
-        _pack_quads(tiles[:, :, :, start : start + work.channel_block], work.parts)
+        _pack_quads(tiles[:, :, :, start : start + work.channel_block], work.parts, dot_of(work.dot))
         for start in range(0, channels, work.channel_block)
     ]
     return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
 
-def _pack_quads(tiles: Array, parts: int) -> Array:
-    """[T, g, v, b, kh, kw] int16 -> [T, kh kw b/4 g part v 4] int8"""
+def _pack_quads(tiles: Array, parts: int, dot: Dot) -> Array:
+    """[T, g, v, b, kh, kw] int16 -> [T, kh kw b/4 g part 4v]"""
     missing = -tiles.shape[3] % QUAD
     padded = np.pad(tiles, [(0, 0)] * 3 + [(0, missing)] + [(0, 0)] * 2)
     quads = padded.reshape(*padded.shape[:3], -1, QUAD, *padded.shape[4:])
-    halves = []
+    stacked = np.stack(split_weights(quads, parts, dot), axis=2)  # T g part v quad 4 kh kw
+    return dot.pack(stacked.transpose(0, 6, 7, 4, 1, 2, 3, 5)).reshape(len(tiles), -1).astype(dot.dtype)
+
+
+def pack_integer_window(weight: Array, work: IntegerWindow) -> Array:
+    """[C, kh, kw] integers as the depthwise kernels read them.
+
+    By quads int8 [C/v][kh][kw/4][v][4], zeros beyond the last column; by halves int16 [C/v][kh][kw][2][v], twice the
+    same; otherwise float32 [C/v][kh][kw][v].
+    """
+    if work.by_halves:
+        once = blocked_channels(weight.astype(np.int16), work.lanes)
+        return np.concatenate([once, once], axis=-1)
+    if not work.by_quads:
+        return blocked_channels(weight.astype(np.float32), work.lanes)
+    padded = np.pad(weight, [(0, 0), (0, 0), (0, work.quads * QUAD - weight.shape[2])])
+    quads = blocked_channels(padded.reshape(*weight.shape[:2], -1, QUAD), work.lanes)  # C/v kh q 4 v
+    return np.ascontiguousarray(np.moveaxis(quads, -1, -2)).astype(np.int8)
+
+
+def split_weights(weight: Array, parts: int, dot: Dot) -> list[Array]:
+    """`parts` tensors within the bounds of the dot product's weights that add up to `weight`."""
+    found = []
     for _ in range(parts):
-        halves.append(np.clip(quads, -128, 127))
-        quads = quads - halves[-1]
-    if quads.any():
-        raise ValueError(f"these weights need more than {parts} int8 tensors")
-    stacked = np.stack(halves, axis=2)  # T g part v quad 4 kh kw
-    return stacked.transpose(0, 6, 7, 4, 1, 2, 3, 5).reshape(len(tiles), -1).astype(np.int8)
+        found.append(np.clip(weight, dot.low, dot.high))
+        weight = weight - found[-1]
+    if weight.any():
+        raise ValueError(f"these weights need more than {parts} tensors of {dot.dtype}")
+    return found
 
 
-def weight_parts(weight: Array) -> int:
-    """How many int8 tensors the integers of `weight` are the sum of; 1 unless they come from uint8."""
-    return max(1, -(-int(weight.max()) // 127), -(int(weight.min()) // 128))
+def weight_parts(weight: Array, name: DotName) -> int:
+    """How many tensors of the dot product's weights the integers of `weight` are the sum of."""
+    dot = dot_of(name)
+    return max(1, -(-int(weight.max()) // dot.high), -(int(weight.min()) // -dot.low))
 
 
 def start_table(weight: Array, bias: Array, zero_point: int, geometry: Geometry, lanes: int) -> Array:

@@ -6,18 +6,16 @@ bounds and factors are read from parameter buffers, so kernels of equal shape sh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tvm import tirx
-
+from mdcompiler.backends.kernels.later import tirx
+from mdcompiler.backends.kernels.look_up import TABLE_SIZE, look_up
+from mdcompiler.backends.kernels.saturate import VECTORS, Processor, nearest, part, to_bytes
 from mdcompiler.backends.kernels.tir import Expr, Function, Memory, splat, vector_type
 
 Rounding = Literal["float-half-even", "fixed-point-double", "fixed-point-single"]
-TABLE_SIZE = 256
-_PERMUTED = 64
-"""Bytes that one instruction of AVX512-VBMI permutes."""
-_VPERMI2B = "llvm.x86.avx512.vpermi2var.qi.512"
 ADD_BITS = 20
 """Bits that TFLite's 8-bit ADD gains before it rescales its operands (kernels/add.cc)."""
 
@@ -35,12 +33,15 @@ class Ending:
 
     rounding: rule of requantization. table: bytes go through a table of 256 afterwards. residual: a second
     tensor is added after that. permutes_bytes: the processor permutes bytes by a 512-bit table (AVX512-VBMI).
+    processor: whose instructions round and pack. clamp: the bounds of what the multiplier gives are not 0 and 255.
     """
 
     rounding: Rounding = "float-half-even"
     table: bool = False
     residual: bool = False
     permutes_bytes: bool = False
+    processor: Processor = "any"
+    clamp: bool = True
 
 
 PLAIN_ENDING = Ending()
@@ -59,42 +60,71 @@ class Requantizer:
         self.table = f.buffer("table", TABLE_SIZE, "uint8") if ending.table else None
         self.residual = f.buffer("residual", residual_size, "uint8") if ending.residual else None
 
-    def finish(self, total: Expr, channel: Expr, index: Expr) -> Expr:
-        """Bytes (int32 vector within 0 … 255) for the int32 vector `total` of channels from `channel` on.
+    def finish(self, totals: Sequence[Expr], channel: Expr, index: Expr) -> Expr:
+        """Bytes for the int32 sums of 1 to 4 neighbouring pixels, one after the other in a vector of 4 x lanes.
 
-        index: where these elements lie in the residual.
+        totals: vectors of the channels from `channel` on. index: where the first lies in the residual. What
+        stands beyond the last pixel given is not defined.
+        """
+        lanes, ending = self.lanes, self.ending
+        shift = self.shift.vector(channel, lanes) if self.shift is not None else None
+        multiplier = self.multiplier.vector(channel, lanes)
+        scaled = [rescale(total, multiplier, shift, lanes, ending.rounding, ending.processor) for total in totals]
+        value = self._bytes(scaled, ZERO, (LOW, HIGH) if ending.clamp else None)
+        if self.table is not None:
+            value = look_up(self.f, self.table, value, VECTORS * lanes, ending.permutes_bytes, ending.processor)
+        if self.residual is None:
+            return value
+        return self._add(self.f.let("bytes", value, f"uint8x{VECTORS * lanes}"), len(totals), index)
+
+    def store(self, target: Memory, index: Expr, totals: Sequence[Expr], channel: Expr, other: Expr) -> None:
+        """Finish any number of neighbouring pixels and write them to a blocked target from `index` on.
+
+        other: where the first lies in the residual.
         """
         lanes = self.lanes
-        shift = self.shift.vector(channel, lanes) if self.shift is not None else None
-        scaled = rescale(total, self.multiplier.vector(channel, lanes), shift, lanes, self.ending.rounding)
-        value = self._clamp(scaled + self._number(ZERO), LOW, HIGH)
-        if self.table is not None:
-            value = look_up(self.f, self.table, value, lanes, self.ending.permutes_bytes)
-        return self._add(value, index) if self.residual is not None else value
+        for first in range(0, len(totals), VECTORS):
+            some = totals[first : first + VECTORS]
+            value, size = self.finish(some, channel, other + first * lanes), len(some) * lanes
+            target.store(index + first * lanes, size, value if len(some) == VECTORS else part(value, 0, size))
 
-    def _number(self, place: int) -> Expr:
-        return splat(self.numbers[place], self.lanes)
+    def _bytes(self, values: Sequence[Expr], zero: int, places: tuple[int, int] | None) -> Expr:
+        bounds = (self.numbers[places[0]], self.numbers[places[1]]) if places else None
+        return to_bytes(self.f, values, self.numbers[zero], bounds, self.lanes, self.ending.processor)
 
-    def _clamp(self, value: Expr, low: int, high: int) -> Expr:
-        return tirx.min(tirx.max(value, self._number(low)), self._number(high))
-
-    def _add(self, value: Expr, index: Expr) -> Expr:
+    def _add(self, own: Expr, count: int, index: Expr) -> Expr:
         assert self.residual is not None
         assert self.factors is not None
-        other = self.residual.vector(index, self.lanes).astype(vector_type("int32", self.lanes))
-        own, other = value - self._number(OWN_ZERO), other - self._number(OTHER_ZERO)
-        total = add_quantized(own, other, self.numbers, self.factors, self.lanes, self.ending.rounding)
-        return self._clamp(total + self._number(SUM_ZERO), SUM_LOW, SUM_HIGH)
+        lanes, integers = self.lanes, vector_type("int32", self.lanes)
+        own_zero, other_zero = (splat(self.numbers[place], lanes) for place in (OWN_ZERO, OTHER_ZERO))
+        sums = []
+        for pixel in range(count):
+            first = part(own, pixel * lanes, lanes).astype(integers) - own_zero
+            second = self.residual.vector(index + pixel * lanes, lanes).astype(integers) - other_zero
+            sums.append(
+                add_quantized(
+                    first, second, self.numbers, self.factors, lanes, self.ending.rounding, self.ending.processor
+                )
+            )
+        return self._bytes(sums, SUM_ZERO, (SUM_LOW, SUM_HIGH))
 
 
-def add_quantized(own: Expr, other: Expr, numbers: Memory, factors: Memory, lanes: int, rounding: Rounding) -> Expr:
+def add_quantized(
+    own: Expr,
+    other: Expr,
+    numbers: Memory,
+    factors: Memory,
+    lanes: int,
+    rounding: Rounding,
+    processor: Processor = "any",
+) -> Expr:
     """`own * a + other * b` rounded by the rule; int32 vectors without their zero points."""
     if rounding == "float-half-even":
         floats = vector_type("float32", lanes)
         # The reference rounds each product apart, so no multiply-add may be fused here.
         first = _rounded(own.astype(floats) * splat(factors[0], lanes), lanes)
         second = _rounded(other.astype(floats) * splat(factors[1], lanes), lanes)
-        return _rint(first + second, lanes)
+        return nearest(first + second, lanes, processor)
     gained = splat(ADD_BITS, lanes, "int32")
 
     def scaled(value: Expr, place: int) -> Expr:
@@ -104,10 +134,12 @@ def add_quantized(own: Expr, other: Expr, numbers: Memory, factors: Memory, lane
     return scaled(scaled(own << gained, 0) + scaled(other << gained, 2), 4)
 
 
-def rescale(value: Expr, multiplier: Expr, shift: Expr, lanes: int, rounding: Rounding) -> Expr:
+def rescale(
+    value: Expr, multiplier: Expr, shift: Expr, lanes: int, rounding: Rounding, processor: Processor = "any"
+) -> Expr:
     """`value` times the multiplier, rounded by the rule, as an int32 vector. shift: of fixed-point rules only."""
     if rounding == "float-half-even":
-        return _rint(value.astype(vector_type("float32", lanes)) * multiplier, lanes)
+        return nearest(value.astype(vector_type("float32", lanes)) * multiplier, lanes, processor)
     return rescale_fixed(value, multiplier, shift, lanes, rounding)
 
 
@@ -132,38 +164,6 @@ def rescale_fixed(value: Expr, multiplier: Expr, shift: Expr, lanes: int, roundi
     return (high >> right) + carry
 
 
-def look_up(f: Function, table: Memory, value: Expr, lanes: int, permutes_bytes: bool) -> Expr:
-    """`table[value]`, element by element; value and result are int32 vectors."""
-    spill = f.stack(_PERMUTED if permutes_bytes else lanes, "uint8")
-    spill.store(0, lanes, value.astype(vector_type("uint8", lanes)))
-    if permutes_bytes:
-        spill.store(0, _PERMUTED, _permute(table, spill.vector(0, _PERMUTED)))
-    else:
-        for lane in range(lanes):
-            spill[lane] = table[spill[lane].astype("int32")]
-    return spill.vector(0, lanes).astype(vector_type("int32", lanes))
-
-
-def _permute(table: Memory, index: Expr) -> Expr:
-    """64 entries of the table at once: two look-ups in 128 bytes, chosen by the top bit of the index."""
-
-    def part(start: int) -> Expr:
-        return tirx.reinterpret(f"int8x{_PERMUTED}", table.vector(start, _PERMUTED))
-
-    signed = tirx.reinterpret(f"int8x{_PERMUTED}", index)
-    low, high = (
-        tirx.call_llvm_pure_intrin(f"int8x{_PERMUTED}", _VPERMI2B, part(start), signed, part(start + _PERMUTED))
-        for start in (0, 2 * _PERMUTED)
-    )
-    chosen = tirx.Select(signed < splat(0, _PERMUTED, "int8"), high, low)
-    return tirx.reinterpret(f"uint8x{_PERMUTED}", chosen)
-
-
 def _rounded(value: Expr, lanes: int) -> Expr:
     """`value` as a float32 of its own: the code generator fuses products and sums across anything but a fence."""
     return tirx.call_llvm_pure_intrin(vector_type("float32", lanes), "llvm.arithmetic.fence", value)
-
-
-def _rint(value: Expr, lanes: int) -> Expr:
-    """Nearest integers, halves to even, as an int32 vector."""
-    return tirx.nearbyint(value).astype(vector_type("int32", lanes))

@@ -12,13 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
-from mdcompiler.backends.kernels import channelwise
+from mdcompiler.backends.kernels import channelwise, integer_gate
 from mdcompiler.backends.kernels import integer_elementwise as elementwise
 from mdcompiler.backends.kernels.convolution import Convolution, Tile, write_convolution
 from mdcompiler.backends.kernels.depthwise import Window, write_window
 from mdcompiler.backends.kernels.depthwise import tasks as depthwise_tasks
 from mdcompiler.backends.kernels.integer_convolution import IntegerConvolution, write_integer_convolution
-from mdcompiler.backends.kernels.integer_depthwise import IntegerWindow, write_integer_window
+from mdcompiler.backends.kernels.integer_depthwise import write_integer_window
+from mdcompiler.backends.kernels.integer_window import IntegerWindow
+from mdcompiler.backends.kernels.neon_convolution import suits_neon, write_neon_convolution
 from mdcompiler.backends.kernels.winograd import WinogradTile, write_winograd_multiply, write_winograd_source
 
 Source = TypeVar("Source", bound=Any)
@@ -27,6 +29,7 @@ _CHANNELWISE: dict[str, Callable[..., Any]] = {
     "mean": channelwise.write_mean,
     "dense": channelwise.write_dense,
     "gate": channelwise.write_gate,
+    "scale_weights": channelwise.write_scale_weights,
     "add": channelwise.write_add,
     "activation": channelwise.write_activation,
     "preprocess": channelwise.write_preprocess,
@@ -34,8 +37,8 @@ _CHANNELWISE: dict[str, Callable[..., Any]] = {
     "unpack": channelwise.write_unpack,
     "table": elementwise.write_table,
     "add_int8": elementwise.write_integer_add,
-    "mean_int8": elementwise.write_integer_mean,
-    "gate_int8": elementwise.write_integer_gate,
+    "mean_int8": integer_gate.write_integer_mean,
+    "gate_int8": integer_gate.write_integer_gate,
     "quantize": elementwise.write_quantize,
     "dequantize": elementwise.write_dequantize,
     "pack_int8": elementwise.write_integer_pack,
@@ -163,7 +166,8 @@ class IntegerConvolutionSource(_TileStrips):
         return _symbol("pointwise_int8" if self.work.geometry.is_pointwise else "conv_int8", self)
 
     def write(self) -> Any:
-        return write_integer_convolution(self.symbol, self.work, self.tile)
+        write = write_neon_convolution if suits_neon(self.work) else write_integer_convolution
+        return write(self.symbol, self.work, self.tile)
 
 
 @dataclass(frozen=True)

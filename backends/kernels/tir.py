@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tvm import tirx
+from mdcompiler.backends.kernels.later import tirx
 
 Expr = Any
 """A tirx expression or a Python number: tirx has no common static type for both."""
@@ -56,13 +56,13 @@ class Register:
 
     def __init__(self, function: Function, memory: Memory, lanes: int) -> None:
         self._memory = memory
-        self._lanes = lanes
+        self.lanes = lanes
 
     def get(self) -> Expr:
-        return self._memory.vector(0, self._lanes)
+        return self._memory.vector(0, self.lanes)
 
     def set(self, value: Expr) -> None:
-        self._memory.store(0, self._lanes, value)
+        self._memory.store(0, self.lanes, value)
 
 
 class Function:

@@ -16,9 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tvm import tirx
-
-from mdcompiler.backends.kernels.convolution import ELEMENT_BYTES, Convolution
+from mdcompiler.backends.kernels.convolution import ELEMENT_BYTES, Convolution, each_channel, input_element
+from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.tir import Expr, Function, Memory, Register, splat
 from mdcompiler.backends.kernels.winograd_matrices import TAPS, Matrix, transforms
 
@@ -221,8 +220,9 @@ class _MultiplyWriter:
         sums = [[self.f.register(self.lanes) for _ in range(count)] for _ in range(groups)]
         for register in (register for row in sums for register in row):
             register.set(splat(0.0, self.lanes))
-        with self.f.loop(0, work.in_blocks, "block") as block, self.f.loop(0, work.channels_of(block), "c") as c:
-            self._accumulate(sums, start, point, block, c)
+        with self.f.loop(0, work.in_blocks, "block") as block:
+            for c in each_channel(self.f, work, block):
+                self._accumulate(sums, start, point, block, c)
         for group in range(groups):
             for index, register in enumerate(sums[group]):
                 self._products.store(self._product_index(point, index, group), self.lanes, register.get())
@@ -235,7 +235,7 @@ class _MultiplyWriter:
             self.scratch.vector(self._weight_index(point, channel, group), self.lanes) for group in range(groups)
         ]
         for index in range(len(sums[0])):
-            value = splat(self.patches[(patch + index) * self.lanes + c], self.lanes)
+            value = splat(input_element(self.patches, (patch + index) * self.lanes, c, work), self.lanes)
             for group, weight in enumerate(weights):
                 sums[group][index].set(sums[group][index].get() + value * weight)
 

@@ -17,7 +17,17 @@ from typing import Annotated
 import typer
 
 from mdcompiler import __version__
-from mdcompiler.cli import catalog, compile_command, networks, quantize_command, use
+from mdcompiler.cli import (
+    catalog,
+    compile_command,
+    latency_command,
+    lut_command,
+    networks,
+    quantize_command,
+    records_command,
+    tune_command,
+    use,
+)
 from mdcompiler.errors import InternalError, MdcError
 
 app = typer.Typer(
@@ -36,6 +46,7 @@ for _verb, _command in (
     ("schema", networks.schema),
     ("compile", compile_command.compile_network),
     ("quantize", quantize_command.quantize),
+    ("tune", tune_command.tune),
     ("run", use.run),
     ("detect", use.detect),
     ("bench", use.bench),
@@ -43,8 +54,11 @@ for _verb, _command in (
     ("targets", catalog.targets),
     ("passes", catalog.passes),
     ("explain", catalog.explain),
+    ("latency", latency_command.latency),
+    ("lut", lut_command.lut),
 ):
     app.command(_verb)(_command)
+app.add_typer(records_command.app, name="records")
 
 
 def _print_version(wanted: bool) -> None:

@@ -101,7 +101,10 @@ def compile_network(
 
 def _refuse_what_is_not_there(tune: int) -> None:
     if tune:
-        raise UnsupportedError("compiling with --tune: there is no tuner yet. Leave it out.")
+        raise UnsupportedError(
+            "compiling with --tune: tuning is a verb of its own. Run `mdc tune` for the same network and target; "
+            "every later compilation finds its records. Leave --tune out."
+        )
 
 
 def _write_graph(job: Job, stage: str, out: Path) -> None:

@@ -162,7 +162,7 @@ def run_c_program(folder: Path, compiler: list[str], name: str) -> tuple[list[li
 def test_memory_of_the_c_program_and_of_python(tmp_path: Path) -> None:
     mdcompiler.compile("mobiledet-cpu", "cpu", tmp_path / "out", check=False)
     _, peak_kib = run_c_program(tmp_path, compilers()[0], "main")
-    assert peak_kib < 40 * 1024
+    assert peak_kib * 1024 < 25_000_000
     code = "import resource, numpy; {};print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     load = f"import mdcompiler; d = mdcompiler.load({str(tmp_path / 'out')!r});"
     load += "d.run({'image': numpy.zeros((1, 320, 320, 3), numpy.uint8)})"

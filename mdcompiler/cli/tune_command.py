@@ -1,0 +1,195 @@
+"""The verb tune: measure the schedules of a network's kernels and keep the best as records."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mdcompiler.cli.console import note, print_json, print_table, shown_progress
+from mdcompiler.cli.options import (
+    JsonOption,
+    NetworkArgument,
+    SeedOption,
+    SizeOption,
+    TargetOption,
+    WidthOption,
+    parse_size,
+)
+from mdcompiler.errors import TuningError
+
+if TYPE_CHECKING:
+    from mdcompiler.module import Module
+    from mdcompiler.pipeline import Pipeline
+    from mdcompiler.progress import Progress
+    from mdcompiler.read_network import Request
+    from mdcompiler.target import Target
+    from mdcompiler.tuning.block_table import BlockRow
+    from mdcompiler.tuning.record import Record
+    from mdcompiler.tuning.session import Budget, Outcome
+    from mdcompiler.tuning.tunable import Device, Tuner
+
+_MOST_FAILURES = 3
+
+
+def tune(
+    network: NetworkArgument,
+    target: TargetOption = "cpu",
+    trials: Annotated[int, typer.Option(min=1, max=500, help="Candidates of every kernel.")] = 12,
+    minutes: Annotated[float, typer.Option(min=0, help="Stop after this time; 0: when all is done.")] = 0,
+    precision: Annotated[str, typer.Option(help="Numeric type of the network: fp32 or int8.")] = "fp32",
+    records: Annotated[Path | None, typer.Option(help="File to add to. Default: MDC_RECORDS, or the cache.")] = None,
+    rpc: Annotated[str, typer.Option(metavar="HOST:PORT", help="Measure on a device of this TVM RPC tracker.")] = "",
+    key: Annotated[str, typer.Option(help="The device's key at the tracker.")] = "",
+    seed: SeedOption = 0,
+    width: WidthOption = None,
+    size: SizeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Find the fastest schedules for a network's kernels; run again to go on where it was stopped."""
+    from mdcompiler.kernel import kernels
+    from mdcompiler.read_network import Request
+    from mdcompiler.target import find_target
+    from mdcompiler.tuning.block_table import block_rows
+    from mdcompiler.tuning.session import Budget
+
+    machine = find_target(target)
+    device = parse_device(rpc, key)
+    tuner = _tuner(machine, device)
+    request = Request(network, None, seed, False, width, *parse_size(size))
+    file = _file(records)
+    with shown_progress() as progress:
+        module = _placed(request, machine, precision, progress)
+        seconds = minutes * 60 if minutes else math.inf
+        outcomes = _run(tuner, module, device, Budget(trials, seconds), Path(network).stem, file, progress)
+    fused = _blocks(tuner, module, Path(network).stem, file) if device is None else []
+    rows = block_rows(outcomes, [kernel.name for kernel in kernels(module.graph)])
+    if json:
+        print_json({"blocks": [row.as_dict() for row in rows], "records": str(file)})
+    else:
+        _print(network, rows)
+    _tell(outcomes, file)
+    if fused:
+        count = sum(record.schedule.get("rows", 0) != 0 for record in fused)
+        note(f"mdc: {count} of {len(fused)} chains of kernels are as fast or faster over strips of rows")
+
+
+def parse_device(rpc: str, key: str) -> Device | None:
+    """`host:port` and a key as a device; None when neither is given. Raises TuningError."""
+    from mdcompiler.tuning.tunable import Device
+
+    if not rpc and not key:
+        return None
+    host, _, port = rpc.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535 or not key:
+        raise TuningError(f"tuning with --rpc {rpc!r} --key {key!r}: give both, as --rpc 127.0.0.1:9190 --key pixel6.")
+    return Device(host, int(port), key)
+
+
+def _tuner(target: Target, device: Device | None) -> Tuner:
+    from mdcompiler.backend import why_not_run
+    from mdcompiler.registry import backend as find_backend
+    from mdcompiler.tuning.tunable import Tunable
+
+    backend = find_backend(target.backend)
+    if not isinstance(backend, Tunable):
+        raise TuningError(f"tuning for {target.name}: the backend {backend.name} has nothing to tune.")
+    reason = "" if device else why_not_run(backend, target)
+    if reason:
+        raise TuningError(f"tuning for {target.name}: {reason} Or measure on a device: --rpc HOST:PORT --key KEY.")
+    return backend.tuner()
+
+
+def _placed(request: Request, target: Target, precision: str, progress: Progress) -> Module:
+    """The network as it is just before code is written."""
+    from mdcompiler.compile_pass import STAGES
+    from mdcompiler.compiler import PRECISIONS, Job
+    from mdcompiler.pipeline import Pipeline
+    from mdcompiler.read_network import read_network
+
+    if precision not in PRECISIONS:
+        raise TuningError(
+            f"tuning with precision {precision!r}: there is {', '.join(PRECISIONS)}. Choose one of these."
+        )
+    job = Job(request, target, progress=progress)
+    module, pipeline = read_network(request, target), Pipeline(progress)
+    for stage in STAGES:
+        if stage == "quantize" and precision == "int8":
+            _quantize(module, pipeline)
+        pipeline.run(module, job.passes(stage))
+    return module
+
+
+def _quantize(module: Module, pipeline: Pipeline) -> None:
+    """Quantize by one sample of noise: kernels are as fast with any ranges."""
+    from mdcompiler.calibration.samples import ListedSamples
+    from mdcompiler.passes.move_sigmoid import MoveSigmoid
+    from mdcompiler.passes.quantize_calibrated import QuantizeCalibrated
+    from mdcompiler.verify import sample_inputs
+
+    noise = ListedSamples([sample_inputs(module)])
+    pipeline.run(
+        module, [MoveSigmoid(), QuantizeCalibrated(noise, "min-max", methods=(), compared=1, allow_degraded=True)]
+    )
+
+
+def _file(records: Path | None) -> Path:
+    from mdcompiler.tuning.records import user_file
+
+    file = records or user_file()
+    if file is None:
+        raise TuningError("tuning: MDC_RECORDS or MDC_CACHE is `off`, so there is no file of records. Give --records.")
+    return file
+
+
+def _run(
+    tuner: Tuner, module: Module, device: Device | None, budget: Budget, name: str, file: Path, progress: Progress
+) -> list[Outcome]:
+    from mdcompiler.tuning.machine import Machine
+    from mdcompiler.tuning.record_file import good_records
+    from mdcompiler.tuning.records import Records
+    from mdcompiler.tuning.session import Purpose, Session
+
+    known = Records(good_records(file) if file.exists() else ())
+    jobs = tuner.jobs(module, budget.trials)
+    purpose = Purpose(Machine.of(module.target), tuner.tools, name)
+    with tuner.bench(module.target, device) as bench:
+        return Session(bench, purpose, file, progress).run(jobs, known, budget)
+
+
+def _blocks(tuner: Tuner, module: Module, name: str, file: Path) -> list[Record]:
+    """Choices that span kernels, measured with the schedules just found, and added to the file."""
+    from mdcompiler.tuning.record_file import append_record
+    from mdcompiler.tuning.records import open_records
+
+    with shown_progress() as progress:
+        found = tuner.tune_blocks(module, name, open_records(tuner.shipped, file), progress)
+    for record in found:
+        append_record(file, record)
+    return found
+
+
+def _print(network: str, rows: list[BlockRow]) -> None:
+    columns = ("block", "before, us", "after, us", "ratio", "tuned now", "kernels")
+    cells = [(row.block, row.before_us, row.after_us, _ratio(row), row.tuned, row.kernels) for row in rows]
+    before, after = sum(row.before_us for row in rows), sum(row.after_us for row in rows)
+    whole = ("all", before, after, after / before if before else 1.0, sum(row.tuned for row in rows))
+    kernels = sum(row.kernels for row in rows)
+    print_table(f"{network}: one call of each tunable kernel, alone on one core", columns, [*cells, (*whole, kernels)])
+
+
+def _ratio(row: BlockRow) -> float:
+    return row.after_us / row.before_us if row.before_us else 1.0
+
+
+def _tell(outcomes: list[Outcome], file: Path) -> None:
+    states = [outcome.state for outcome in outcomes]
+    parts = [f"{states.count(state)} {state}" for state in ("tuned", "recorded", "left", "failed") if state in states]
+    note(f"mdc: workloads: {', '.join(parts) or 'none'}; records in {file}")
+    failures = [f"{outcome.job.key.template}: {text}" for outcome in outcomes for text in outcome.failures]
+    for text in failures[:_MOST_FAILURES]:
+        note(f"mdc: a candidate failed and was left out: {text}")
+    if len(failures) > _MOST_FAILURES:
+        note(f"mdc: {len(failures) - _MOST_FAILURES} more candidates failed")
