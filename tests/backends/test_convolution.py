@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mdcompiler.backends.kernels.activation import Curve
-from mdcompiler.backends.kernels.choose_tile import choose_convolution_tile, choose_window_pixels
+from mdcompiler.backends.kernels.choose_schedule import Chooser
 from mdcompiler.backends.kernels.convolution import Convolution, Tile, tasks
 from mdcompiler.backends.kernels.depthwise import Window
 from mdcompiler.backends.kernels.depthwise import tasks as window_tasks
@@ -22,6 +22,7 @@ from mdcompiler.backends.kernels.pack_weights import blocked_channels, pack_bias
 from mdcompiler.backends.kernels.sources import ConvolutionSource, WindowSource
 from mdcompiler.target import find_target
 from mdcompiler.tolerance import within_float_tolerance
+from mdcompiler.tuning.records import Records
 from tests.backends.convolution_problem import RELU6, activated, convolution, direct, problem, same
 from tests.backends.kernel_runner import Kernels, aligned, block, unblock
 
@@ -31,7 +32,7 @@ Array = NDArray[Any]
 def check(folder: Path, work: Convolution, tile: Tile | None = None) -> None:
     """Run the kernel in two uneven shares of its tasks and compare every output."""
     target = find_target("cpu")
-    tile = tile or choose_convolution_tile(work, target)
+    tile = tile or Chooser(target, Records()).schedule("convolution", work)
     case = problem(work)
     got = case.output()
     arrays = [case.input(), *case.constants(tile.groups), got]
@@ -111,7 +112,7 @@ def test_depthwise_and_pooling(name: str, tmp_path: Path) -> None:
     constants = [aligned(blocked_channels(weight[:, 0], work.lanes)), aligned(pack_bias(bias, work.lanes))]
     if work.operation == "max":
         constants = []
-    kernel = WindowSource(work, choose_window_pixels(work.geometry, target))
+    kernel = WindowSource(work, Chooser(target, Records()).schedule("window", work).pixels)
     Kernels(tmp_path, target, [kernel]).run(kernel, [block(source, work.lanes), *constants, got], 0, window_tasks(work))
     expected = (
         largest(work.geometry, source) if work.operation == "max" else direct(work.geometry, source, weight, bias)
@@ -135,7 +136,7 @@ def test_the_chosen_tile_fits_the_registers(target: str) -> None:
     machine = find_target(target)
     for inputs, outputs, size, kernel in [(64, 256, 40, 3), (576, 72, 20, 1), (832, 144, 10, 1), (8, 8, 1, 3)]:
         work = replace(convolution(inputs, outputs, same((size, size), kernel, 1)), lanes=machine.lanes)
-        tile = choose_convolution_tile(work, machine)
+        tile = Chooser(machine, Records()).schedule("convolution", work)
         assert tile.pixels * tile.groups + tile.groups + 1 <= machine.vector_registers
         assert work.out_blocks % tile.groups == 0
         assert tile.pixels <= size * size

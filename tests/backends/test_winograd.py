@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mdcompiler.backends.clib.program import FunctionSource
 from mdcompiler.backends.kernels.activation import Curve
-from mdcompiler.backends.kernels.choose_winograd import choose_winograd
+from mdcompiler.backends.kernels.choose_schedule import Chooser
 from mdcompiler.backends.kernels.convolution import ELEMENT_BYTES, Convolution
 from mdcompiler.backends.kernels.sources import WinogradPatchesSource, WinogradSource
 from mdcompiler.backends.kernels.winograd import (
@@ -23,6 +23,7 @@ from mdcompiler.backends.kernels.winograd import (
 )
 from mdcompiler.backends.kernels.winograd_matrices import transforms
 from mdcompiler.target import find_target
+from mdcompiler.tuning.records import Records
 from tests.backends.convolution_problem import RELU6, Array, convolution, problem, same
 from tests.backends.kernel_runner import Kernels, aligned
 
@@ -101,9 +102,10 @@ def test_the_matrices_filter_exactly(outputs: int) -> None:
 
 def test_it_is_chosen_where_it_saves_work() -> None:
     target = find_target("x86-64-v4")
-    chosen = choose_winograd(convolution(128, 512, same((20, 20), 3, 1)), target)
-    assert chosen is not None
-    assert chosen.patches * chosen.groups + chosen.groups + 1 <= target.vector_registers
+    chooser = Chooser(target, Records())
+    choice = chooser.choose(convolution(128, 512, same((20, 20), 3, 1)))
+    assert choice.template.name == "winograd"
+    assert choice.schedule.patches * choice.schedule.groups + choice.schedule.groups + 1 <= target.vector_registers
     for work in [
         convolution(128, 512, same((20, 20), 3, 2)),
         convolution(128, 512, same((20, 20), 1, 1)),
@@ -111,4 +113,4 @@ def test_it_is_chosen_where_it_saves_work() -> None:
         convolution(3, 16, same((32, 32), 3, 1), source="interleaved"),
         convolution(16, 16, same((2, 2), 3, 1)),
     ]:
-        assert choose_winograd(work, target) is None
+        assert chooser.choose(work).template.name == "convolution"
