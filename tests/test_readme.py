@@ -31,7 +31,7 @@ def blocks() -> Iterator[tuple[str, str]]:
 def commands() -> list[list[str]]:
     """Every line of the shell blocks, as words."""
     lines = [line for language, text in blocks() if language == "sh" for line in text.splitlines()]
-    return [shlex.split(line, comments=True) for line in lines]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def _run(words: list[str], folder: Path) -> None:
@@ -46,8 +46,9 @@ def _smaller(text: str) -> str:
 
 
 @pytest.mark.slow
-def test_every_command_and_program_runs(tmp_path: Path) -> None:
+def test_every_command_and_program_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.setenv("MDC_RECORDS", str(tmp_path / "records.jsonl"))
     for words in commands():
         if words[0] == MAKE:
             continue

@@ -1,0 +1,112 @@
+"""Packets of a compiled network by block: `python -m mdcompiler.backends.hexagon.report ARTIFACT`
+
+A packet multiplies at most 2 x 128 bytes: two `vrmpy`, each four products in 32 lanes. That is the limit the table
+compares with; a real processor adds what it waits for memory, and gains by its other threads.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from mdcompiler.artifact import Artifact, open_artifact
+from mdcompiler.backends.hexagon import machine
+from mdcompiler.backends.hexagon.backend import PROGRAM
+from mdcompiler.errors import InternalError
+
+PACKET_MACS = 256
+"""Multiply-adds of one packet of two `vrmpy`."""
+_COUNTERS = ("packets", "instructions", "vectors")
+_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class BlockCount:
+    """What one block executes. vectors: HVX instructions."""
+
+    block: str
+    macs: int
+    packets: int
+    instructions: int
+    vectors: int
+
+    @property
+    def macs_per_packet(self) -> float:
+        return self.macs / max(self.packets, 1)
+
+    @property
+    def hvx_share(self) -> float:
+        """HVX instructions among all."""
+        return self.vectors / max(self.instructions, 1)
+
+    @property
+    def limit_share(self) -> float:
+        """1 when every packet holds two `vrmpy`."""
+        return self.macs_per_packet / PACKET_MACS
+
+
+def count_blocks(artifact: Artifact) -> list[BlockCount]:
+    """Counts of every block, in order. Raises MissingToolError without QEMU."""
+    counts = {counter: _count(artifact, counter) for counter in _COUNTERS}
+    blocks: dict[str, list[int]] = {}
+    for kernel in artifact.manifest.kernels:
+        row = blocks.setdefault(kernel.block or kernel.name, [0] * (1 + len(_COUNTERS)))
+        found = [kernel.macs, *(counts[counter].get(kernel.name, 0) for counter in _COUNTERS)]
+        row[:] = [old + new for old, new in zip(row, found, strict=True)]
+    return [BlockCount(name, *row) for name, row in blocks.items()]
+
+
+def table(rows: Sequence[BlockCount]) -> str:
+    """A Markdown table of the blocks and their sum."""
+    total = BlockCount("all", *(sum(column) for column in zip(*map(_numbers, rows), strict=True)))
+    head = "| block | packets | HVX share | MACs | MACs/packet | of the vrmpy limit |\n|---|---|---|---|---|---|"
+    return "\n".join([head, *map(_line, (*rows, total))])
+
+
+def _numbers(row: BlockCount) -> tuple[int, int, int, int]:
+    return row.macs, row.packets, row.instructions, row.vectors
+
+
+def _line(row: BlockCount) -> str:
+    return (
+        f"| {row.block} | {row.packets:,} | {row.hvx_share:.0%} | {row.macs:,} | {row.macs_per_packet:.1f} | "
+        f"{row.limit_share:.0%} |"
+    )
+
+
+def _count(artifact: Artifact, counter: str) -> dict[str, int]:
+    """Kernel -> count, of one run on inputs of zeros: no kernel's path depends on them but the detections'."""
+    with TemporaryDirectory(prefix="mdc-report-") as name:
+        inputs = []
+        for index, item in enumerate(artifact.manifest.inputs):
+            path = Path(name) / f"input_{index}"
+            path.write_bytes(np.zeros(item.shape, item.dtype).tobytes())
+            inputs.append(str(path))
+        command = [*machine.launcher(), str(artifact.directory / PROGRAM), "-k", *inputs]
+        environment = {**os.environ, "HEXAGON_COUNTER": counter}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False, env=environment)
+    if done.returncode:
+        raise InternalError(f"counting {counter}: {PROGRAM} ended with {done.returncode}: {done.stderr[-500:]}")
+    return dict(_parsed(line) for line in done.stdout.splitlines() if " us  " in line)
+
+
+def _parsed(line: str) -> tuple[str, int]:
+    """A line of the program's table of times, whose clock counts: a thousand in a microsecond."""
+    time, _, name = line.partition(" us  ")
+    return name, round(float(time) * 1000)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the table of an artifact."""
+    print(table(count_blocks(open_artifact(arguments[0]))))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
