@@ -43,6 +43,7 @@ def tune(
     records: Annotated[Path | None, typer.Option(help="File to add to. Default: MDC_RECORDS, or the cache.")] = None,
     rpc: Annotated[str, typer.Option(metavar="HOST:PORT", help="Measure on a device of this TVM RPC tracker.")] = "",
     key: Annotated[str, typer.Option(help="The device's key at the tracker.")] = "",
+    blocks: Annotated[bool, typer.Option(help="Also measure choices that span kernels, on this machine.")] = True,
     seed: SeedOption = 0,
     width: WidthOption = None,
     size: SizeOption = None,
@@ -64,7 +65,7 @@ def tune(
         module = _placed(request, machine, precision, progress)
         seconds = minutes * 60 if minutes else math.inf
         outcomes = _run(tuner, module, device, Budget(trials, seconds), Path(network).stem, file, progress)
-    fused = _blocks(tuner, module, Path(network).stem, file) if device is None else []
+    fused = _blocks(tuner, module, Path(network).stem, file) if blocks and device is None else []
     rows = block_rows(outcomes, [kernel.name for kernel in kernels(module.graph)])
     if json:
         print_json({"blocks": [row.as_dict() for row in rows], "records": str(file)})

@@ -1,0 +1,108 @@
+"""Filling a table: predicted rows at once, measured ones one by one until a budget is spent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mdcompiler.errors import RecordsError
+from mdcompiler.latency.calibrate import Calibration
+from mdcompiler.latency.chip import element_bytes
+from mdcompiler.latency.table import Head, Row, Table, append_row, read_table, write_table
+from mdcompiler.latency.work import works_of
+from mdcompiler.progress import Progress, silent
+from mdcompiler.spec.network import PlacedBlock
+from mdcompiler.spec.steps import Conv
+
+Blocks = Mapping[str, PlacedBlock]
+Measure = Callable[[PlacedBlock], float]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """blocks: how many are measured at most in this run; seconds: when no further one is begun."""
+
+    blocks: int
+    seconds: float
+
+
+def table_head(target: str, calibration: Calibration | None, host: str = "") -> Head:
+    """The head of a table for a target; of measurements on `host` in fp32 where there is no calibration."""
+    if calibration is None:
+        return Head(target=target, precision="fp32", host=host)
+    chip = calibration.machine.chip
+    link = chip.link_gb_s
+    return Head(
+        target=target,
+        chip=chip.name,
+        precision=calibration.machine.precision,
+        column=calibration.column,
+        network_us=calibration.fixed_us,
+        resident_bytes=int(chip.on_chip_bytes.value) if link else 0,
+        us_per_byte=calibration.link / (link.value * 1e3) if link else 0.0,
+    )
+
+
+def fill_predicted(blocks: Blocks, head: Head, calibration: Calibration | None, path: Path) -> Table:
+    """The table at `path` with a row for every block that lacked one; made anew where there is no file.
+
+    Raises RecordsError when the file there is a table of something else.
+    """
+    table = read_table(path) if path.exists() else Table(head)
+    if table.head != head:
+        raise RecordsError(
+            f"adding to the table {path}: it is of {_spell(table.head)}, not of {_spell(head)}. "
+            "Give the path of a new file, or the options that made this one."
+        )
+    if calibration is not None:
+        for key, block in blocks.items():
+            if key not in table.rows:
+                latency = calibration.block_us(calibration.machine.cost(block.steps))
+                table.rows[key] = _row(key, block, head.precision, latency, measured=False)
+    write_table(table, path)
+    return table
+
+
+def fill_measured(
+    blocks: Blocks, table: Table, measure: Measure, budget: Budget, path: Path, progress: Progress = silent
+) -> int:
+    """Measure blocks that are not yet and append their rows to the file; how many were measured."""
+    waiting = [key for key in blocks if key not in table.rows or table.rows[key].how == "predicted"]
+    chosen, began = waiting[: budget.blocks], time.monotonic()
+    for done, key in enumerate(chosen):
+        if time.monotonic() - began > budget.seconds:
+            return done
+        progress(f"measure {blocks[key].text}", done, len(chosen))
+        row = _row(key, blocks[key], table.head.precision, measure(blocks[key]), measured=True)
+        append_row(row, path)
+        table.rows[key] = row
+    return len(chosen)
+
+
+def _row(key: str, block: PlacedBlock, precision: str, latency_us: float, measured: bool) -> Row:
+    source = block.steps[0].source
+    convolutions = [step for step in block.steps if isinstance(step, Conv)]
+    weights = sum(work.weights for step in block.steps for work in works_of(step))
+    return Row(
+        key=key,
+        kind=block.kind,
+        text=block.text,
+        kernel=max(step.kernel for step in convolutions),
+        stride=max(step.stride for step in convolutions),
+        source=source.channels,
+        inner=tuple(step.channels for step in convolutions[:-1]),
+        out=block.output.channels,
+        height=source.size[0],
+        width=source.size[1],
+        macs=block.macs,
+        weight_bytes=weights * element_bytes(precision),
+        latency_us=latency_us,
+        how="measured" if measured else "predicted",
+    )
+
+
+def _spell(head: Head) -> str:
+    machines = (f"{word} {name}" for word, name in (("target", head.target), ("chip", head.chip)) if name)
+    return ", ".join(part for part in (*machines, head.precision, head.column, head.host) if part)
