@@ -56,7 +56,7 @@ class KernelTuner:
             for template in templates_for(work)
         ]
 
-    def tune_blocks(self, module: Module, network: str, known: Records, progress: Progress) -> list[Record]:
+    def tune_blocks(self, module: Module, network: str, known: Records, progress: Progress) -> dict[str, Record]:
         """See `Tuner.tune_blocks`: which chains of convolutions run over strips."""
         from mdcompiler.backends.clib.tune_strips import tune_strips
 

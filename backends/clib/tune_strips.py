@@ -59,8 +59,10 @@ class _Heights:
         return rows
 
 
-def tune_strips(module: Module, network: str, known: Records, progress: Progress, runs: int = _RUNS) -> list[Record]:
-    """A record for every chain of a placed network that `known` has none for.
+def tune_strips(
+    module: Module, network: str, known: Records, progress: Progress, runs: int = _RUNS
+) -> dict[str, Record]:
+    """Chain -> record for every chain of a placed network that `known` has none for.
 
     known: also where the kernels' schedules come from. runs: of every variant. Raises what compiling raises.
     """
@@ -71,13 +73,13 @@ def tune_strips(module: Module, network: str, known: Records, progress: Progress
         for index, heights in enumerate(variants):
             libraries.append(_built(module, heights, known, Path(name) / str(index), progress))
             if all(_is_known(known, chain, machine) for chain, _ in variants[0].seen.values()):
-                return []
+                return {}
         _run_in_turn(module, libraries, times, runs, progress)
-    return [
-        _record(name, variants, times, module.target, network)
+    return {
+        name: _record(name, variants, times, module.target, network)
         for name, (chain, _) in variants[0].seen.items()
         if not _is_known(known, chain, machine)
-    ]
+    }
 
 
 def _is_known(known: Records, chain: Chain, machine: Machine) -> bool:

@@ -65,16 +65,15 @@ def tune(
         module = _placed(request, machine, precision, progress)
         seconds = minutes * 60 if minutes else math.inf
         outcomes = _run(tuner, module, device, Budget(trials, seconds), Path(network).stem, file, progress)
-    fused = _blocks(tuner, module, Path(network).stem, file) if blocks and device is None else []
+    spans = _blocks(tuner, module, Path(network).stem, file) if blocks and device is None else {}
     rows = block_rows(outcomes, [kernel.name for kernel in kernels(module.graph)])
     if json:
-        print_json({"blocks": [row.as_dict() for row in rows], "records": str(file)})
+        chosen = {name: dict(record.schedule) for name, record in spans.items()}
+        print_json({"blocks": [row.as_dict() for row in rows], "spans": chosen, "records": str(file)})
     else:
         _print(network, rows)
+        _print_spans(network, spans)
     _tell(outcomes, file)
-    if fused:
-        count = sum(record.schedule.get("rows", 0) != 0 for record in fused)
-        note(f"mdc: {count} of {len(fused)} chains of kernels are as fast or faster over strips of rows")
 
 
 def parse_device(rpc: str, key: str) -> Device | None:
@@ -160,16 +159,31 @@ def _run(
         return Session(bench, purpose, file, progress).run(jobs, known, budget)
 
 
-def _blocks(tuner: Tuner, module: Module, name: str, file: Path) -> list[Record]:
+def _blocks(tuner: Tuner, module: Module, name: str, file: Path) -> dict[str, Record]:
     """Choices that span kernels, measured with the schedules just found, and added to the file."""
     from mdcompiler.tuning.record_file import append_record
     from mdcompiler.tuning.records import open_records
 
     with shown_progress() as progress:
         found = tuner.tune_blocks(module, name, open_records(tuner.shipped, file), progress)
-    for record in found:
+    for record in found.values():
         append_record(file, record)
     return found
+
+
+def _print_spans(network: str, spans: dict[str, Record]) -> None:
+    """Choices that span kernels: the kernels one after the other, and the best."""
+    if not spans:
+        return
+    cells = []
+    for name, record in spans.items():
+        apart = record.measured[0].min_ns or record.min_ns
+        others = min((item.min_ns for item in record.measured[1:] if item.min_ns), default=record.min_ns)
+        chosen = ", ".join(f"{field} {value}" for field, value in record.schedule.items())
+        cells.append((name, apart / 1000, others / 1000, others / apart, chosen))
+    print_table(
+        f"{network}: fused, in the whole network", ("chain", "apart, us", "fused, us", "ratio", "chosen"), cells
+    )
 
 
 def _print(network: str, rows: list[BlockRow]) -> None:

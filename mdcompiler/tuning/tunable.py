@@ -71,8 +71,11 @@ class Tuner(Protocol):
         """What can be tuned in a placed network: each workload once, with at most `trials` candidates."""
         ...
 
-    def tune_blocks(self, module: Module, network: str, known: Records, progress: Progress) -> list[Record]:
-        """Records of choices that span kernels, measured on this machine; those that `known` has are left out."""
+    def tune_blocks(self, module: Module, network: str, known: Records, progress: Progress) -> dict[str, Record]:
+        """Records of choices that span kernels, by their name, measured on this machine; `known` ones are left out.
+
+        The first measurement of a record is the kernels one after the other.
+        """
         ...
 
     def bench(self, target: Target, device: Device | None) -> AbstractContextManager[Bench]:
