@@ -118,7 +118,7 @@ def fuse_strips(program: Program, choose: ChooseRows) -> list[str]:
 
 
 def chains(program: Program) -> list[Chain]:
-    """The longest chains of two or more calls within one block, in order."""
+    """The longest chains of two or more kernels within one block, in order, where there are rows to cut."""
     readers = Counter(name for step in program.steps for name in _touched(step))
     found: list[list[Call]] = [[]]
     for step in program.steps:
@@ -128,7 +128,7 @@ def chains(program: Program) -> list[Chain]:
         if not (found[-1] and _follows(found[-1][-1], step, readers, program)):
             found.append([])
         found[-1].append(step)
-    return [Chain(tuple(calls)) for calls in found if len(calls) > 1]
+    return [chain for calls in found if len(calls) > 1 and (chain := Chain(tuple(calls))).rows > 1]
 
 
 def _touched(step: Call | View) -> Sequence[str]:
@@ -139,7 +139,8 @@ def _follows(first: Call, second: Call, readers: Counter[str], program: Program)
     """Whether `second` reads what `first` writes, and nobody else does."""
     between = first.writes[0]
     own = between in program.sizes and between not in program.outputs and readers[between] == 2
-    return own and second.reads[0] == between and block_of(first.kernel) == block_of(second.kernel)
+    related = block_of(first.kernel) == block_of(second.kernel) and first.kernel != second.kernel
+    return own and second.reads[0] == between and related
 
 
 def _source(call: Call) -> StripSource:
