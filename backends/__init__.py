@@ -11,6 +11,7 @@ def builtin_backends() -> dict[str, Backend]:
     from mdcompiler.backends.cpu import CpuBackend
     from mdcompiler.backends.edgetpu.backend import EdgeTpuBackend
     from mdcompiler.backends.hexagon.backend import HexagonBackend
+    from mdcompiler.backends.htp.backend import HtpBackend
     from mdcompiler.backends.null import NullBackend
     from mdcompiler.backends.vela.backend import VelaBackend
 
@@ -21,5 +22,6 @@ def builtin_backends() -> dict[str, Backend]:
         EdgeTpuBackend(),
         VelaBackend(),
         HexagonBackend(),
+        HtpBackend(),
     )
     return {backend.name: backend for backend in backends}

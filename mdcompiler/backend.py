@@ -19,6 +19,7 @@ from mdcompiler.progress import Progress
 from mdcompiler.target import Target, missing_flags
 
 if TYPE_CHECKING:  # loading an artifact needs backends, and neither ONNX nor graphs
+    from mdcompiler.artifact import Artifact
     from mdcompiler.compile_pass import Pass
     from mdcompiler.kernel import Kernel
     from mdcompiler.module import Module
@@ -71,6 +72,45 @@ class Backend(Protocol):
     def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
         """Open an emitted directory whose hashes were already verified."""
         ...
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What one run of a compiled network takes.
+
+    unit: e.g. `ms` or `packets`; how: measured, counted or estimated; blocks: block -> amount, in order of execution.
+    """
+
+    unit: str
+    how: str
+    blocks: dict[str, float]
+
+
+def block_costs(backend: Backend, artifact: Artifact) -> Costs | None:
+    """What each block of `artifact` costs, where its backend has a method `block_costs(artifact)`; else None."""
+    own = getattr(backend, "block_costs", None)
+    found: Costs | None = own(artifact) if own is not None else None
+    return found
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How far a machine whose rounding is its own is from the integer reference, operation by operation.
+
+    steps: block -> largest difference of a result, in steps of its scale, when both compute from the same integers;
+    share: of all elements, how many differ.
+    """
+
+    steps: dict[str, int]
+    share: float
+
+
+def block_proof(backend: Backend, artifact: Artifact) -> Proof | None:
+    """What was proved of `artifact`, where its backend has a method `block_proof(artifact)`; None where integers are
+    to be equal."""
+    own = getattr(backend, "block_proof", None)
+    found: Proof | None = own(artifact) if own is not None else None
+    return found
 
 
 def why_not_run(backend: Backend, target: Target) -> str:

@@ -17,6 +17,7 @@ from mdcompiler.build_manifest import build_manifest
 from mdcompiler.compile_pass import STAGES, Pass, Stage
 from mdcompiler.errors import UnsupportedError
 from mdcompiler.finish_artifact import finish_artifact
+from mdcompiler.manifest import Manifest, Source
 from mdcompiler.module import Module
 from mdcompiler.passes import builtin_passes
 from mdcompiler.pipeline import Pipeline
@@ -29,6 +30,7 @@ from mdcompiler.spec import Spec
 from mdcompiler.target import Target, find_target
 
 PRECISIONS = ("fp32", "int8")
+_PLACE = STAGES.index("place")
 
 
 def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as re.compile is of re
@@ -108,16 +110,29 @@ class Job:
         module = self._read()
         source = describe_source(self.request, module)
         check = self._check_file(module) if self.precision == "fp32" else {}
-        border = STAGES.index("place")
-        self._transform(module, STAGES[:border])
-        check = check or self._check_file(module)
-        self._transform(module, STAGES[border:])
-        emission = self.backend.emit(module, self.progress, self.threads)
-        files = {**emission.files, **check}
-        manifest = build_manifest(
-            module, source, self.precision, self.backend, emission.facts, file_entries(files), self._why_no_check()
-        )
+        self.prepare(module)
+        manifest, files = self.build(module, source, check or self._check_file(module))
         return finish_artifact(out, manifest, files)
+
+    def prepare(self, module: Module) -> None:
+        """Every stage before placement, in `module` itself: simplified, fused, quantized."""
+        self._transform(module, STAGES[:_PLACE])
+
+    def build(self, module: Module, source: Source, check: dict[str, bytes]) -> tuple[Manifest, dict[str, bytes]]:
+        """Place and emit a prepared `module`: the manifest and the files of an artifact, not written yet.
+
+        module: prepared by this job, or by one for another target. source: what was read; check: the check file by its
+        name, or nothing.
+        """
+        if not self._pipeline.ran:
+            self._pipeline.ran += [item.name for stage in STAGES[:_PLACE] for item in self.passes(stage)]
+        self._transform(module, STAGES[_PLACE:])
+        emission = self.backend.emit(module, self.progress, self.threads)
+        files = {**check, **emission.files}  # a backend that rounds in its own way brings its check file
+        manifest = build_manifest(
+            module, source, self.precision, self.backend, emission.facts, file_entries(files), self.why_no_check()
+        )
+        return manifest, files
 
     def _read(self) -> Module:
         self.progress("read", 0, 1)
@@ -146,14 +161,15 @@ class Job:
 
     def _check_file(self, module: Module) -> dict[str, bytes]:
         """What the arbiter says: to the network as it was read, or to its integers."""
-        if self._why_no_check():
+        if self.why_no_check():
             return {}
         self.progress("reference", 0, 1)
         packed = check_file(module)
         self.progress("reference", 1, 1)
         return packed
 
-    def _why_no_check(self) -> str:
+    def why_no_check(self) -> str:
+        """Why the artifact has no check file, as its manifest says; "" when it has one."""
         if not self.check:
             return "switched off when it was compiled"
         reason = why_not_run(self.backend, self.target)

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mdcompiler.backend import Emission, Runnable
+from mdcompiler.artifact import Artifact
+from mdcompiler.backend import Costs, Emission, Runnable
 from mdcompiler.backends.arm.machine import is_native, launcher, why_not_run
 from mdcompiler.backends.clib.library import SharedLibrary
 from mdcompiler.backends.clib.program_runner import ProgramRunner
@@ -32,6 +33,14 @@ class ArmBackend(CpuBackend):
     def why_not_run(self, target: Target) -> str:
         """Why what is compiled for `target` cannot run here, not even emulated; "" when it can."""
         return why_not_run(target)
+
+    def block_costs(self, artifact: Artifact) -> Costs | None:
+        """Instructions under QEMU; None on a processor of the target's own, where time is measured instead."""
+        if is_native(artifact.manifest.target):
+            return None
+        from mdcompiler.backends.arm.instructions import by_block, count_instructions
+
+        return Costs("instructions", "counted", {row.name: row.all for row in by_block(count_instructions(artifact))})
 
     def emit(self, module: Module, progress: Progress, threads: int) -> Emission:
         from mdcompiler.backends.clib.emit_library import write_library

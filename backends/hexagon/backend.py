@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mdcompiler.backend import Emission, Runnable
+from mdcompiler.artifact import Artifact
+from mdcompiler.backend import Costs, Emission, Runnable
 from mdcompiler.backends.clib.program_runner import ProgramRunner
 from mdcompiler.backends.hexagon import machine
 from mdcompiler.compile_pass import Pass
@@ -40,6 +41,12 @@ class HexagonBackend:
     def why_not_run(self, target: Target) -> str:
         """Why what is compiled for `target` cannot run here, not even emulated; "" when it can."""
         return machine.why_not_run()
+
+    def block_costs(self, artifact: Artifact) -> Costs:
+        """Packets under QEMU."""
+        from mdcompiler.backends.hexagon.report import count_packets
+
+        return Costs("packets", "counted", dict(count_packets(artifact)))
 
     def passes(self, target: Target) -> Sequence[Pass]:
         from mdcompiler.backends.clib.choose_layout import ChooseLayout

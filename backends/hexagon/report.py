@@ -63,6 +63,15 @@ def count_blocks(artifact: Artifact) -> list[BlockCount]:
     return [BlockCount(name, *row) for name, row in blocks.items()]
 
 
+def count_packets(artifact: Artifact) -> dict[str, int]:
+    """Block -> packets, in order, in one run. Raises MissingToolError without QEMU."""
+    counts, blocks = _count(artifact, "packets"), dict[str, int]()
+    for kernel in artifact.manifest.kernels:
+        block = kernel.block or kernel.name
+        blocks[block] = blocks.get(block, 0) + counts.get(kernel.name, 0)
+    return blocks
+
+
 def table(rows: Sequence[BlockCount]) -> str:
     """A Markdown table of the blocks and their sum."""
     total = BlockCount("all", *(sum(column) for column in zip(*map(_numbers, rows), strict=True)))

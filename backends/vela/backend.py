@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mdcompiler.backend import Emission, Runnable
+from mdcompiler.artifact import Artifact
+from mdcompiler.backend import Costs, Emission, Runnable
 from mdcompiler.progress import Progress
 from mdcompiler.target import Target
 
@@ -34,6 +35,12 @@ class VelaBackend:
 
     def passes(self, target: Target) -> Sequence[Pass]:
         return ()
+
+    def block_costs(self, artifact: Artifact) -> Costs:
+        """Cycles that Vela estimates; what the host runs counts as none."""
+        from mdcompiler.backends.vela.report import block_cycles
+
+        return Costs("cycles", "estimated", dict(block_cycles(artifact.manifest.facts)))
 
     def emit(self, module: Module, progress: Progress, threads: int) -> Emission:
         from mdcompiler.backends.vela.emit import emit

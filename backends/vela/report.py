@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from mdcompiler.errors import UnsupportedError
+from mdcompiler.names import block_of
 
 _KIB = 1024
 Row = TypeVar("Row")
@@ -62,6 +63,16 @@ def read_summary(text: str) -> NetworkEstimate:
 def as_facts(network: NetworkEstimate, layers: tuple[LayerEstimate, ...]) -> dict[str, Any]:
     """Plain values for the manifest."""
     return {"estimate": asdict(network), "layers": [asdict(layer) for layer in layers]}
+
+
+def block_cycles(facts: Mapping[str, Any]) -> dict[str, int]:
+    """Block -> estimated cycles, from what `as_facts` gave. A file from anywhere, so odd rows are passed over."""
+    layers, blocks = facts.get("layers"), dict[str, int]()
+    for layer in layers if isinstance(layers, list) else ():
+        if isinstance(layer, dict) and isinstance(layer.get("cycles"), int):
+            block = block_of(str(layer.get("kernel", "")))
+            blocks[block] = blocks.get(block, 0) + int(layer["cycles"])
+    return blocks
 
 
 def _layer(row: dict[str, str], owners: Mapping[str, str]) -> LayerEstimate:

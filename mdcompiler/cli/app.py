@@ -22,6 +22,7 @@ from mdcompiler.cli import (
     compile_command,
     latency_command,
     lut_command,
+    matrix_command,
     networks,
     quantize_command,
     records_command,
@@ -56,6 +57,7 @@ for _verb, _command in (
     ("explain", catalog.explain),
     ("latency", latency_command.latency),
     ("lut", lut_command.lut),
+    ("matrix", matrix_command.matrix),
 ):
     app.command(_verb)(_command)
 app.add_typer(records_command.app, name="records")

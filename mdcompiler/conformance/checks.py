@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdcompiler.artifact import MANIFEST
+from mdcompiler.backend import input_specs
+from mdcompiler.build_manifest import tensor_specs
 from mdcompiler.conformance.trial import Outputs, Trial, snapshot, try_model, write_files
 from mdcompiler.errors import MdcError
 from mdcompiler.kernel import kernels
-from mdcompiler.self_check import differences
+from mdcompiler.manifest import TensorSpec
+from mdcompiler.self_check import CHECK_FILE, check_faults, differences
 from mdcompiler.verify import sample_inputs
 
 
@@ -69,7 +72,12 @@ def check_numbers(trial: Trial, folder: Path) -> None:
     """The loaded files reproduce the reference and leave the inputs as they are."""
     inputs = trial.inputs
     given = {name: array.copy() for name, array in inputs.items()}
-    _compare(trial.run_in(folder, inputs), trial.expected())
+    got = trial.run_in(folder, inputs)
+    if CHECK_FILE in trial.emission.files:  # a backend that rounds in its own way brings what it proved
+        faults = check_faults(folder, _inputs_of(trial), lambda arrays: trial.run_in(folder, arrays))
+        _demand(not faults, "; ".join(faults))
+    else:
+        _compare(got, trial.expected())
     for name, array in given.items():
         _demand(np.array_equal(inputs[name], array), f"run changes the input {name!r}")
 
@@ -112,6 +120,10 @@ def _without_cache() -> Iterator[None]:
             del os.environ["MDC_CACHE"]
         else:
             os.environ["MDC_CACHE"] = before
+
+
+def _inputs_of(trial: Trial) -> tuple[TensorSpec, ...]:
+    return tensor_specs(input_specs(trial.module))
 
 
 def _demand(holds: bool, fault: str) -> None:

@@ -23,7 +23,8 @@ from mdcompiler.quantization.split import MOVES, Operation
 from mdcompiler.weights.quantization import Quantization
 
 _MAIN: dict[str, Operation] = {"Conv": "conv", "Add": "add", "GlobalAveragePool": "pool", "Concat": "concat"}
-_CLAMPS = frozenset({"Clip", "Max", "Min", "Relu"})
+CLAMPS = frozenset({"Clip", "Max", "Min", "Relu"})
+"""Operators that keep numbers within bounds; Max and Min with one constant."""
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
 
@@ -160,21 +161,29 @@ def _operation(kernel: Kernel, nodes: list[gs.Node]) -> Operation:
 
 def _activation(nodes: list[gs.Node]) -> Activation | None:
     if len(nodes) == 1:
-        return single_activation(nodes[0])
+        return single_activation(nodes[0]) or _bound(nodes[0])
     found = activation_after(nodes[0].inputs[0])
     return found if found is not None and len(found.nodes) == len(nodes) else None
+
+
+def _bound(node: gs.Node) -> Activation | None:
+    """Max or Min with a constant."""
+    if node.op not in ("Max", "Min") or all(scalar(tensor) is None for tensor in node.inputs):
+        return None
+    return Activation("clip", (node,), *clamp_ends(node))
 
 
 def _clamp(kernel: Kernel, nodes: list[gs.Node], output: Port) -> tuple[int, int]:
     low, high = -np.inf, np.inf
     for node in nodes[1:]:
-        if node.op not in _CLAMPS or len(nodes) > 2:
+        if node.op not in CLAMPS or len(nodes) > 2:
             raise _fault(kernel, node, f"({node.op}) stands between {nodes[0].name} and its quantization")
-        low, high = _ends(node)
+        low, high = clamp_ends(node)
     return clamp_integers(output.quantization, low, high)
 
 
-def _ends(node: gs.Node) -> tuple[float, float]:
+def clamp_ends(node: gs.Node) -> tuple[float, float]:
+    """The bounds of the clamp `node`, infinite where it has none."""
     if node.op == "Relu":
         return 0.0, np.inf
     if node.op == "Clip":

@@ -16,7 +16,7 @@
 #include <sys/auxv.h>
 #endif
 
-#define SPINS_BEFORE_YIELD 64
+#define SPINS_BEFORE_YIELD 20000
 #define SPINS_BEFORE_SLEEP 20000
 
 struct worker {
@@ -62,14 +62,11 @@ static void work(struct mdc_pool *pool, int worker) {
     }
 }
 
-/* Spinning gives the processor away from time to time: others may need it more. */
-static void relax(int spin) {
-    if (spin % SPINS_BEFORE_YIELD == SPINS_BEFORE_YIELD - 1) {
-        sched_yield();
-        return;
-    }
+static void relax(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
+#else
+    sched_yield();
 #endif
 }
 
@@ -83,7 +80,7 @@ static void wait_for_news(struct mdc_pool *pool, unsigned long long done) {
     for (int spin = 0; spin < SPINS_BEFORE_SLEEP; ++spin) {
         if (is_news(pool, done))
             return;
-        relax(spin);
+        relax();
     }
     pthread_mutex_lock(&pool->lock);
     atomic_fetch_add(&pool->sleepers, 1);
@@ -176,7 +173,10 @@ static int run_shared(struct mdc_pool *pool, const struct mdc_step *step, const 
     work(pool, 0);
     atomic_fetch_add(&pool->gate, ONE_ROUND);
     for (int spin = 0; INSIDE(atomic_load(&pool->gate)); ++spin)
-        relax(spin);
+        if (spin < SPINS_BEFORE_YIELD)
+            relax();
+        else
+            sched_yield(); /* a worker that was interrupted may wait for this processor */
     return atomic_load(&pool->failed);
 }
 
