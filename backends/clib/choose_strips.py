@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mdcompiler.backends.clib.fuse_strips import Chain
+from mdcompiler.backends.clib.strip_chain import Chain
 from mdcompiler.backends.kernels.choose_schedule import Chooser
 from mdcompiler.backends.kernels.templates import tools
 from mdcompiler.target import Target

@@ -18,8 +18,8 @@ from typing import Any
 from mdcompiler.backend import input_specs, output_specs
 from mdcompiler.backends.clib.choose_strips import TEMPLATE, VERSION, key_of, largest_strip, workload_of
 from mdcompiler.backends.clib.emit_library import linked, write_library
-from mdcompiler.backends.clib.fuse_strips import Chain
 from mdcompiler.backends.clib.library import SharedLibrary
+from mdcompiler.backends.clib.strip_chain import Chain
 from mdcompiler.backends.kernels.choose_schedule import Chooser
 from mdcompiler.backends.kernels.templates import tools
 from mdcompiler.module import Module

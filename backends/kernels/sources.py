@@ -21,7 +21,9 @@ from mdcompiler.backends.kernels.integer_convolution import IntegerConvolution, 
 from mdcompiler.backends.kernels.integer_depthwise import write_integer_window
 from mdcompiler.backends.kernels.integer_window import IntegerWindow
 from mdcompiler.backends.kernels.neon_convolution import suits_neon, write_neon_convolution
-from mdcompiler.backends.kernels.winograd import WinogradTile, write_winograd_multiply, write_winograd_source
+from mdcompiler.backends.kernels.winograd import WinogradTile
+from mdcompiler.backends.kernels.winograd_multiply import write_winograd_multiply
+from mdcompiler.backends.kernels.winograd_source import write_winograd_source
 
 Source = TypeVar("Source", bound=Any)
 

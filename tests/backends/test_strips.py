@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mdcompiler.backend import input_specs, output_specs
 from mdcompiler.backends.clib import emit_library
 from mdcompiler.backends.clib.choose_strips import largest_strip, strip_chooser
-from mdcompiler.backends.clib.fuse_strips import chains, fuse_strips
+from mdcompiler.backends.clib.fuse_strips import fuse_strips
+from mdcompiler.backends.clib.strip_chain import chains
 from mdcompiler.backends.cpu import CpuBackend
 from mdcompiler.backends.kernels.choose_schedule import Chooser
 from mdcompiler.module import Module

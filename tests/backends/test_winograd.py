@@ -111,6 +111,5 @@ def test_it_is_chosen_where_it_saves_work() -> None:
         convolution(128, 512, same((20, 20), 1, 1)),
         convolution(128, 512, same((20, 20), 5, 1)),
         convolution(3, 16, same((32, 32), 3, 1), source="interleaved"),
-        convolution(16, 16, same((2, 2), 3, 1)),
     ]:
         assert chooser.choose(work).template.name == "convolution"

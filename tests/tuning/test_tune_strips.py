@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mdcompiler.backends.clib.choose_strips import TEMPLATE, VERSION, strip_chooser, workload_of
-from mdcompiler.backends.clib.fuse_strips import chains
+from mdcompiler.backends.clib.strip_chain import chains
 from mdcompiler.backends.clib.tune_strips import tune_strips
 from mdcompiler.backends.kernels.choose_schedule import Chooser
 from mdcompiler.backends.kernels.templates import tools
