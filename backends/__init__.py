@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from mdcompiler.backend import Backend
+
+_PLACES = {
+    "null": "null:NullBackend",
+    "cpu": "cpu:CpuBackend",
+    "arm": "arm.backend:ArmBackend",
+    "edgetpu": "edgetpu.backend:EdgeTpuBackend",
+    "vela": "vela.backend:VelaBackend",
+    "hexagon": "hexagon.backend:HexagonBackend",
+    "htp": "htp.backend:HtpBackend",
+}
+"""Name of a backend -> its module in this package and its class."""
+
+
+def builtin_backend(name: str) -> Backend | None:
+    """The built-in backend called `name`; imports that one only. None when there is none."""
+    if name not in _PLACES:
+        return None
+    module, _, kind = _PLACES[name].partition(":")
+    made: Backend = getattr(import_module(f"{__name__}.{module}"), kind)()
+    return made
 
 
 def builtin_backends() -> dict[str, Backend]:
     """A fresh instance of every built-in backend."""
-    from mdcompiler.backends.arm.backend import ArmBackend
-    from mdcompiler.backends.cpu import CpuBackend
-    from mdcompiler.backends.edgetpu.backend import EdgeTpuBackend
-    from mdcompiler.backends.hexagon.backend import HexagonBackend
-    from mdcompiler.backends.htp.backend import HtpBackend
-    from mdcompiler.backends.null import NullBackend
-    from mdcompiler.backends.vela.backend import VelaBackend
-
-    backends: tuple[Backend, ...] = (
-        NullBackend(),
-        CpuBackend(),
-        ArmBackend(),
-        EdgeTpuBackend(),
-        VelaBackend(),
-        HexagonBackend(),
-        HtpBackend(),
-    )
-    return {backend.name: backend for backend in backends}
+    return {name: made for name in _PLACES if (made := builtin_backend(name)) is not None}

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mdcompiler.backend import Emission, Runnable
 from mdcompiler.backends.clib.library import SharedLibrary
-from mdcompiler.compile_pass import Pass
-from mdcompiler.kernel import Kernel
-from mdcompiler.module import Module
-from mdcompiler.progress import Progress
-from mdcompiler.target import Target
-from mdcompiler.tuning.tunable import Tuner
+
+if TYPE_CHECKING:  # none of it is needed to run an artifact
+    from mdcompiler.compile_pass import Pass
+    from mdcompiler.kernel import Kernel
+    from mdcompiler.module import Module
+    from mdcompiler.progress import Progress
+    from mdcompiler.target import Target
+    from mdcompiler.tuning.tunable import Tuner
 
 PREFIX = "model"
 """Of the files and C functions of a model."""

@@ -19,7 +19,7 @@ from mdcompiler.backend import why_not_run
 from mdcompiler.detections import Detection, detections_from
 from mdcompiler.errors import TargetError, UnsupportedError
 from mdcompiler.inputs import checked_inputs
-from mdcompiler.registry import backend
+from mdcompiler.registry import running_backend
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,7 +40,7 @@ class Detector:
     def open(cls, artifact: Artifact, threads: int = 1) -> Detector:
         """Load the files of `artifact`, whose hashes were compared. threads: of one call."""
         manifest = artifact.manifest
-        owner = backend(manifest.target.backend)
+        owner = running_backend(manifest.target.backend)
         reason = why_not_run(owner, manifest.target)
         if reason:
             raise TargetError(f"opening {artifact.directory}: {reason}")

@@ -39,6 +39,15 @@ def backend(name: str) -> Backend:
     return known[name]
 
 
+def running_backend(name: str) -> Backend:
+    """The backend called `name`, to run what it once compiled: plug-ins are looked at for others than built-in ones
+    only, which keeps loading quick. Raises UnsupportedError as `backend` does.
+    """
+    from mdcompiler.backends import builtin_backend
+
+    return builtin_backend(name) or backend(name)
+
+
 def plugin_passes() -> list[Pass]:
     """Passes that installed packages bring, sorted by name."""
     from mdcompiler.passes import builtin_passes

@@ -1,5 +1,5 @@
 /* See mdc_runtime.h. */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE /* sched_setaffinity; POSIX.1-2008 for the rest */
 
 #include "mdc_runtime.h"
 
@@ -10,6 +10,10 @@
 #include <string.h>
 #include <time.h>
 
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #if defined(__x86_64__)
 #include <cpuid.h>
 #elif defined(__aarch64__)
@@ -22,8 +26,55 @@
 struct worker {
     struct mdc_pool *pool;
     pthread_t thread;
-    int index; /* from 1 on: 0 is the caller */
+    int index;         /* from 1 on: 0 is the caller */
+    atomic_int id;     /* the system's number of the thread; 0 until it runs */
 };
+
+/* Where workers run. A system that takes an idle processor for a busy one, as a virtual machine does whose host has
+ * put that processor aside, wakes a worker behind its caller and leaves it there for some milliseconds: longer than
+ * many networks take. So a sleeper is told before it is woken to run anywhere but on its caller's processor. */
+#if defined(__linux__)
+struct processors {
+    cpu_set_t allowed; /* when the pool was made */
+    int caller;        /* the processor that workers keep off, -1 at first */
+};
+
+static void find_processors(struct processors *processors) {
+    processors->caller = -1;
+    if (sched_getaffinity(0, sizeof processors->allowed, &processors->allowed))
+        CPU_ZERO(&processors->allowed);
+}
+
+static void keep_off_caller(struct processors *processors, struct worker *workers, int count) {
+    int caller = sched_getcpu();
+    if (caller < 0 || caller == processors->caller || caller >= CPU_SETSIZE)
+        return;
+    cpu_set_t others = processors->allowed;
+    CPU_CLR((size_t)caller, &others);
+    if (!CPU_COUNT(&others))
+        return;
+    int started = 0;
+    for (int i = 0; i < count; ++i) {
+        int id = atomic_load(&workers[i].id);
+        started += id && !sched_setaffinity(id, sizeof others, &others);
+    }
+    processors->caller = started == count ? caller : -1;
+}
+
+static int thread_id(void) { return (int)syscall(SYS_gettid); }
+#else
+struct processors {
+    int none;
+};
+
+static void find_processors(struct processors *processors) { processors->none = 0; }
+
+static void keep_off_caller(struct processors *processors, struct worker *workers, int count) {
+    (void)processors, (void)workers, (void)count;
+}
+
+static int thread_id(void) { return 0; }
+#endif
 
 /* A round is one step of the model. `gate` holds its number, odd while workers may join, in the upper half and the
  * workers inside in the lower. The caller closes the gate when no iteration is left and waits for those inside only:
@@ -34,6 +85,7 @@ struct mdc_pool {
     int threads; /* the caller included */
     int started;
     struct worker *workers;
+    struct processors processors;
     atomic_ullong gate;
     atomic_int sleepers;
     atomic_int stop;
@@ -100,9 +152,10 @@ static unsigned long long join_round(struct mdc_pool *pool) {
 }
 
 static void *work_for_ever(void *argument) {
-    const struct worker *self = argument;
+    struct worker *self = argument;
     struct mdc_pool *pool = self->pool;
     unsigned long long done = 0;
+    atomic_store(&self->id, thread_id());
     for (;;) {
         wait_for_news(pool, done);
         if (atomic_load(&pool->stop))
@@ -119,6 +172,7 @@ static void *work_for_ever(void *argument) {
 static void wake_sleepers(struct mdc_pool *pool) {
     if (!atomic_load(&pool->sleepers))
         return;
+    keep_off_caller(&pool->processors, pool->workers, pool->started);
     pthread_mutex_lock(&pool->lock);
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
@@ -131,6 +185,7 @@ struct mdc_pool *mdc_pool_create(int threads) {
     if (!pool)
         return NULL;
     pool->workers = calloc((size_t)threads - 1, sizeof *pool->workers);
+    find_processors(&pool->processors);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
     for (; pool->workers && pool->started < threads - 1; ++pool->started) {
