@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mdcompiler.artifact import Artifact
-from mdcompiler.backend import Costs, Emission, Runnable
+from mdcompiler.backend import Costs, Emission, MemoryRow, Runnable
 from mdcompiler.backends.clib.program_runner import ProgramRunner
 from mdcompiler.backends.hexagon import machine
 from mdcompiler.compile_pass import Pass
@@ -22,6 +22,9 @@ from mdcompiler.kernel import Kernel
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress
 from mdcompiler.target import Target
+
+if TYPE_CHECKING:  # tuning needs TVM
+    from mdcompiler.backends.hexagon.tuner import HexagonTuner
 
 PREFIX = "model"
 """Of the files and C functions of a model."""
@@ -48,6 +51,15 @@ class HexagonBackend:
 
         return Costs("packets", "counted", dict(count_packets(artifact)))
 
+    def memory_rows(self, module: Module) -> list[MemoryRow]:
+        """What each block keeps in VTCM, and what it moves there, elsewhere by vectors and through L1.
+
+        Nothing for a network that `emit` would refuse.
+        """
+        from mdcompiler.backends.hexagon.explain import memory_rows
+
+        return memory_rows(module)
+
     def passes(self, target: Target) -> Sequence[Pass]:
         from mdcompiler.backends.clib.choose_layout import ChooseLayout
 
@@ -57,6 +69,12 @@ class HexagonBackend:
         from mdcompiler.backends.hexagon.emit import emit_model
 
         return emit_model(module, progress, threads, PREFIX, PROGRAM)
+
+    def tuner(self) -> HexagonTuner:
+        """What `mdc tune` needs of this backend."""
+        from mdcompiler.backends.hexagon.tuner import HexagonTuner
+
+        return HexagonTuner()
 
     def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
         return ProgramRunner(machine.launcher(), directory / PROGRAM, manifest["inputs"], manifest["outputs"], threads)

@@ -12,6 +12,8 @@ from mdcompiler.backends.hexagon.store import VECTOR_PIXELS
 from mdcompiler.backends.kernels.tir import Expr, Function, Memory
 
 _DOUBLE_WORD = 8
+_MOST_STRAIGHT = 8
+"""Vectors that are copied without a loop."""
 
 
 def write_borders(
@@ -43,12 +45,18 @@ def write_borders(
             def copy(at: Expr, count: int) -> None:
                 _move(target, (start + before[1]) * LANES + at, source, first * LANES + at, count)
 
-            fill(0, before[1])
+            # whole vectors, of which the row then takes back its part
+            fill(0, _widened(before[1], whole[1]))
+            fill(whole[1] - _widened(after, whole[1]), _widened(after, whole[1]))
             _each(f, size[1], copy)
-            fill(before[1] + size[1], after)
         with f.when(tirx.Not(inside)):
             fill(0, whole[1])
     return f.finish()
+
+
+def _widened(pixels: int, most: int) -> int:
+    """As many pixels as make a vector, if any are wanted and there are that many."""
+    return max(pixels, min(VECTOR_PIXELS, most)) if pixels else 0
 
 
 def _move(target: Memory, to: Expr, source: Memory, start: Expr, count: int) -> None:
@@ -60,8 +68,13 @@ def _move(target: Memory, to: Expr, source: Memory, start: Expr, count: int) -> 
 
 def _each(f: Function, pixels: int, body: Callable[[Expr, int], None]) -> None:
     """`body(first byte, bytes)` over a run of pixels, by vectors where there are enough of them."""
+    vectors = -(-pixels // VECTOR_PIXELS)
+    if pixels >= VECTOR_PIXELS and vectors <= _MOST_STRAIGHT:
+        for index in range(vectors):
+            body(min(index * VECTOR_BYTES, pixels * LANES - VECTOR_BYTES), VECTOR_BYTES)
+        return
     if pixels >= VECTOR_PIXELS:
-        with f.loop(0, -(-pixels // VECTOR_PIXELS), "vector") as index:
+        with f.loop(0, vectors, "vector") as index:
             at = index * VECTOR_BYTES
             body(at if pixels % VECTOR_PIXELS == 0 else tirx.min(at, pixels * LANES - VECTOR_BYTES), VECTOR_BYTES)
         return
@@ -69,9 +82,7 @@ def _each(f: Function, pixels: int, body: Callable[[Expr, int], None]) -> None:
         body(word * _DOUBLE_WORD, _DOUBLE_WORD)
 
 
-def write_picture(
-    name: str, size: tuple[int, int], before: tuple[int, int], whole: tuple[int, int], slack: int
-) -> tirx.PrimFunc:
+def write_picture(name: str, size: tuple[int, int], before: tuple[int, int], whole: tuple[int, int]) -> tirx.PrimFunc:
     """`name(source [H][W][3], zero [128], spread [128], target [whole][4], begin, end)`: a task is one row.
 
     Pixels get four bytes, of which the last is any: its weights are zero. spread: `pack.picture_spread`. A vector reads
@@ -81,7 +92,7 @@ def write_picture(
     source = f.buffer("source", size[0] * size[1] * 3, "uint8", 1)
     zero = f.buffer("zero", VECTOR_BYTES, "uint8", VECTOR_BYTES)
     spread = f.buffer("spread", VECTOR_BYTES, "uint8", VECTOR_BYTES)
-    target = f.buffer("target", (whole[0] * whole[1] * 4 + slack) // 4, "int32", VECTOR_BYTES)
+    target = f.buffer("target", whole[0] * whole[1], "int32", VECTOR_BYTES)
     four = tirx.reinterpret("int32", zero.vector(0, 4))
     has_vectors = size[1] >= LANES
     with f.range() as row:

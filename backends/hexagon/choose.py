@@ -1,86 +1,59 @@
-"""Which register tile a convolution gets: the recorded one, or the one with the least estimated packets.
+"""Which schedule a kernel gets: the recorded one, or the one with the least estimated packets.
 
-A packet holds four instructions, of which two may multiply, one may load a vector, and two in all may load. Records
-(`tiles.jsonl`) are made by `tune`; they state the packets that QEMU counted.
+The same records, target and toolkit always give the same choice; nothing is counted here.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import cache
-from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
-from mdcompiler.backends.hexagon.convolution import QUADS, HvxConvolution, HvxTile
-from mdcompiler.backends.hexagon.depthwise import HvxWindow
-from mdcompiler.backends.hexagon.ending import PLAIN
+from mdcompiler.backends.hexagon.templates import template_of, workload_of
+from mdcompiler.backends.kernels.choose_schedule import decode, key_of
+from mdcompiler.backends.kernels.templates import tools
+from mdcompiler.target import Target
+from mdcompiler.tuning.canonical import canonical
+from mdcompiler.tuning.machine import Machine
+from mdcompiler.tuning.record import Record
+from mdcompiler.tuning.records import Records, open_records, user_file
 
-RECORDS_FILE = "tiles.jsonl"
-_MOST_ACCUMULATORS = 26
-"""Of 32 vector registers; weights and spread scalars need the others."""
-_MOST_PIXELS = 8
-"""Scalar registers: two for the sum of a pixel's bytes and four for its sixteen bytes."""
-_UNROLLS = (1, 2, 3)
-_FINISH = 3.5
-"""Packets that one accumulator costs from sum to byte."""
-_TILE = 25.0
-"""Packets around one tile: addresses, loops, first loads."""
-_ROUND = 11.0
-"""Packets of one round of the innermost loop that do not multiply."""
-_REPACK = 1.5
-"""Packets to pack and store one more vector, where four does not divide a tile's pixels."""
-_WINDOW_PACKETS = {1: 41.0, 2: 28.0, 3: 26.0, 4: 24.0, 5: 29.0}
-"""Rows of a depthwise tile -> packets of one vector of its result, counted on 3x3 over 80x80."""
+RECORDS = Path(__file__).with_name("records")
 
 
-def choose_tile(work: HvxConvolution) -> HvxTile:
-    """The recorded tile, else the one with the least estimated packets."""
-    recorded = _records().get(key_of(work))
-    return recorded or min(candidates(work), key=lambda tile: estimate(work, tile))
+class Chooser:
+    """Chooses for one target, and remembers who asked for what: that is what can be tuned.
+
+    asked: workload -> names of the kernels it was asked for.
+    """
+
+    def __init__(self, target: Target, records: Records) -> None:
+        self.target, self.records = target, records
+        self.asked: dict[Any, list[str]] = {}
+        self._machine = Machine.of(target)
+        self._tools = canonical(tools())
+
+    @classmethod
+    def open(cls, target: Target) -> Chooser:
+        """With the shipped records and the user's. Raises RecordsError when a line of theirs is bad."""
+        return cls(target, open_records(shipped_records(), user_file()))
+
+    def schedule(self, work: Any, kernel: str = "") -> Any:
+        """The schedule of `work`, a workload of one of the templates. kernel: who asks."""
+        bare = workload_of(work)
+        self.asked.setdefault(bare, []).append(kernel)
+        return self.best(bare)
+
+    def best(self, work: Any) -> Any:
+        """The best known schedule."""
+        template, record = template_of(work), self.record(work)
+        found = None if record is None else decode(template, work, record.schedule, self.target)
+        return found if found is not None else template.space(work, self.target)[0]
+
+    def record(self, work: Any) -> Record | None:
+        """What was counted."""
+        return self.records.find(key_of(template_of(work), work, self._tools), self._machine)
 
 
-def candidates(work: HvxConvolution) -> Iterator[HvxTile]:
-    """All tiles whose accumulators fit the registers."""
-    window = work.window
-    extents = [stop - first for first, stop, _ in window.groups()] if window.is_pointwise else [window.kernel[1]]
-    unrolls = [unroll for unroll in _UNROLLS if any(extent % unroll == 0 for extent in extents)]
-    for groups in range(1, work.out_blocks + 1):
-        if work.out_blocks % groups:
-            continue
-        for pixels in range(1, min(work.out[1], _MOST_PIXELS) + 1):
-            if pixels * groups <= _MOST_ACCUMULATORS:
-                yield from (HvxTile(pixels, groups, unroll) for unroll in unrolls)
-
-
-def estimate(work: HvxConvolution, tile: HvxTile) -> float:
-    """Estimated packets of the whole kernel."""
-    steps = work.window.total_steps
-    multiplies = QUADS * tile.pixels * tile.groups + tile.pixels / 2
-    step = max(multiplies / 2, QUADS * tile.groups)
-    rounds = steps / (tile.unroll * work.window.steps)
-    packed = _REPACK * tile.groups if tile.pixels % 4 and tile.pixels > 4 else 0.0
-    one = steps * step + rounds * _ROUND + tile.pixels * tile.groups * _FINISH + packed + _TILE
-    return one * -(-work.out[1] // tile.pixels) * work.out[0] * (work.out_blocks // tile.groups)
-
-
-def key_of(work: HvxConvolution) -> str:
-    """What a record is found by: all of the work but its ending, which depends on the scales of one network."""
-    return hashlib.sha256(repr(replace(work, ending=PLAIN)).encode()).hexdigest()[:16]
-
-
-def choose_window_rows(work: HvxWindow) -> int:
-    """Rows of a depthwise tile: those with the least packets, rows that overlapping tiles do twice included."""
-    height = work.out[0]
-    counts = {rows: -(-height // rows) * rows * packets for rows, packets in _WINDOW_PACKETS.items() if rows <= height}
-    return min(counts, key=lambda rows: counts[rows])
-
-
-@cache
-def _records() -> dict[str, HvxTile]:
-    path = files("mdcompiler.backends.hexagon") / RECORDS_FILE
-    if not path.is_file():
-        return {}
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    return {str(item["key"]): HvxTile(*map(int, item["tile"])) for item in records}
+def shipped_records() -> list[Path]:
+    """The files of records that come with the backend."""
+    return sorted(RECORDS.glob("*.jsonl"))

@@ -49,17 +49,21 @@ class HvxWindow:
         """The source with the slack behind it."""
         return self.blocks * self.size[0] * self.size[1] * LANES + SLACK_BYTES
 
-    def tasks(self, rows: int) -> int:
-        """Iterations of the kernel's outermost loop."""
-        return self.blocks * -(-self.out[0] // rows)
+
+@dataclass(frozen=True)
+class HvxRows:
+    """A schedule: a tile is `rows` x 4 pixels."""
+
+    rows: int
 
 
-def write_window(name: str, work: HvxWindow, rows: int) -> tirx.PrimFunc:
-    """`name(source, weight, start, scale, numbers, [table,] target, begin, end)`; a tile is `rows` x 4 pixels.
+def write_window(name: str, work: HvxWindow, schedule: HvxRows) -> tirx.PrimFunc:
+    """`name(source, weight, start, scale, numbers, [table,] target, begin, end)`; a task is one
+    block of channels.
 
     weight: [C/32][kh][kw/4][32][4] int8, see `pack.pack_depthwise`.
     """
-    return _Writer(name, work, rows).write()
+    return _Writer(name, work, schedule.rows).write()
 
 
 class _Writer:
@@ -77,32 +81,35 @@ class _Writer:
 
     def write(self) -> tirx.PrimFunc:
         height, width = self.work.out
-        strips = -(-height // self.rows)
-        with self.f.range() as task:
-            # the last tile of a row or column overlaps the one before it and writes the same bytes again
-            row = self.f.let("row", tirx.min(tirx.floormod(task, strips) * self.rows, height - self.rows))
-            block = self.f.let("block", tirx.floordiv(task, strips))
-            with self.f.loop(0, -(-width // self.pixels), "tile") as index:
-                column = index * self.pixels
-                # without a minimum LLVM sees that vectors are aligned
-                column = column if width % self.pixels == 0 else tirx.min(column, width - self.pixels)
-                self._tile(block, row, self.f.let("column", column))
+        across = -(-width // self.pixels)
+        with self.f.range() as block, self.f.loop(0, -(-height // self.rows) * across, "tile") as tile:
+            # one loop over all tiles of a block, since LLVM pipelines it; the last tile of a row or column overlaps
+            # the one before it and writes the same bytes again
+            row = _within(tirx.floordiv(tile, across) * self.rows, height, self.rows)
+            column = _within(tirx.floormod(tile, across) * self.pixels, width, self.pixels)
+            self._tile(block, self.f.let("row", row), self.f.let("column", column))
         return self.f.finish()
 
     def _tile(self, block: Expr, row: Expr, column: Expr) -> None:
         work = self.work
         sums = [[self.f.register(LANES, "int32") for _ in range(VECTOR_PIXELS)] for _ in range(self.rows)]
-        for register in (register for registers in sums for register in registers):
-            register.set(self.start.vector(block * LANES, LANES))
         top = (block * work.size[0] + row * work.stride) * work.size[1] + column * work.stride
         top = self.f.let("top", top)
         for line in range((self.rows - 1) * work.stride + work.kernel[0]):
+            if line % work.stride == 0 and line // work.stride < self.rows:
+                for register in sums[line // work.stride]:
+                    register.set(self.start.vector(block * LANES, LANES))
             self._line(sums, block, line, top + line * work.size[1])
+            number, rest = divmod(line + 1 - work.kernel[0], work.stride)
+            if number >= 0 and rest == 0:
+                self._finish(sums[number], block, row + number, column)
+
+    def _finish(self, sums: Sequence[Register], block: Expr, row: Expr, column: Expr) -> None:
+        """A row of the tile as soon as it is complete: its products fill the gaps of the next line's shuffles."""
         scale = self.end.load_scale(block)
-        for number, registers in enumerate(sums):
-            values = [self.end.rescale(register.get(), scale) for register in registers]
-            index = ((block * work.out[0] + row + number) * work.out[1] + column) * LANES
-            store_pixels(self.f, self.target, index, self.end.finish(values, index), self.pixels)
+        values = [self.end.rescale(register.get(), scale) for register in sums]
+        index = ((block * self.work.out[0] + row) * self.work.out[1] + column) * LANES
+        store_pixels(self.f, self.target, index, self.end.finish(values, index), self.pixels)
 
     def _line(self, sums: Sequence[Sequence[Register]], block: Expr, line: int, pixel: Expr) -> None:
         """Everything that one row of the source adds to the rows of the tile."""
@@ -139,3 +146,8 @@ class _Writer:
         first, second = (self.f.let("b", hvx.interleave(taps[i], taps[i + 1], 1), _PAIR) for i in (0, 2))
         pairs = [self.f.let("h", hvx.interleave(take(first), take(second), 2), _PAIR) for take in (hvx.low, hvx.high)]
         return [self.f.let("q", take(pair), _WORDS) for pair in pairs for take in (hvx.low, hvx.high)]
+
+
+def _within(start: Expr, extent: int, size: int) -> Expr:
+    """`start`, or where the last tile starts. Without a minimum LLVM sees that vectors are aligned."""
+    return start if extent % size == 0 else tirx.min(start, extent - size)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from mdcompiler.backend import Emission, input_specs, output_specs
-from mdcompiler.backends.clib.alias import share_memory
+from typing import Any
+
+from mdcompiler.backend import Emission
 from mdcompiler.backends.clib.build_objects import build_objects
-from mdcompiler.backends.clib.emit_c import CONSTANTS_FILE, Source, header, implementation, pack_constants, tensors
+from mdcompiler.backends.clib.c_source import Source
+from mdcompiler.backends.clib.describe_library import c_files, describe_library, library_facts
 from mdcompiler.backends.clib.emit_runner import runner
-from mdcompiler.backends.clib.plan import plan_arena
+from mdcompiler.backends.hexagon.choose import Chooser
 from mdcompiler.backends.hexagon.link import HexagonFiles, link_archive, link_program
 from mdcompiler.backends.hexagon.lower import lower_program
 from mdcompiler.backends.hexagon.lower_convolution import ROUNDING
+from mdcompiler.backends.hexagon.vtcm import BlockMemory, memory_by_block, plan_vtcm, stage_weights
 from mdcompiler.errors import UnsupportedError
+from mdcompiler.kernel import kernels
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress
-from mdcompiler.quantization.scheme import SCHEME_KEY, find_scheme
+from mdcompiler.quantization.scheme import read_scheme
 from mdcompiler.read_network import labels_of
 
 
@@ -24,59 +28,41 @@ def emit_model(module: Module, progress: Progress, workers: int, prefix: str, pr
     workers: processes that compile at once. Raises UnsupportedError for a kernel without an HVX template.
     """
     _check_rounding(module)
-    source, constants = _source(module)
+    source, constants = plan_model(module)
     objects = build_objects(source.program.functions, module.target.llvm, workers, progress)
     main = runner(prefix, source.inputs, source.outputs, labels_of(module))
-    files = HexagonFiles(
-        prefix,
-        {
-            f"{prefix}.h": header(source, prefix).encode(),
-            f"{prefix}.c": implementation(source, prefix).encode(),
-            CONSTANTS_FILE: constants,
-        },
-        objects,
-        module.target,
-    )
+    files = HexagonFiles(prefix, c_files(source, constants, prefix), objects, module.target)
     progress("link", 0, 2)
     executable = link_program(files, main.encode())
     progress("link", 1, 2)
     archive = link_archive(files)
     progress("link", 2, 2)
-    facts = {
-        "arena_bytes": source.plan.arena_bytes,
-        "arena_lower_bound_bytes": source.plan.lower_bound_bytes,
-        "constants_bytes": source.constants_bytes,
-        "kernel_functions": len(source.program.functions),
-        "calls": len(source.calls),
-    }
-    return Emission({program_name: executable, **archive}, facts)
+    return Emission({program_name: executable, **archive}, {**library_facts(source), "vtcm": _vtcm(module, source)})
+
+
+def plan_model(module: Module) -> tuple[Source, bytes]:
+    """The calls of a placed network with everything in its place, and the constants."""
+    program, room = lower_program(module.graph, Chooser.open(module.target)), module.target.vtcm_bytes
+    stage_weights(program, room)
+    source, constants = describe_library(program, module)
+    return plan_vtcm(source, room), constants
+
+
+def block_memory(module: Module, source: Source) -> list[BlockMemory]:
+    """Where the data of each block lies, in order."""
+    return memory_by_block(source, {kernel.name: kernel.block or kernel.name for kernel in kernels(module.graph)})
+
+
+def _vtcm(module: Module, source: Source) -> dict[str, Any]:
+    """The plan as the manifest states it."""
+    rows = [row.as_dict() for row in block_memory(module, source)]
+    return {"capacity_bytes": module.target.vtcm_bytes, "used_bytes": source.near_bytes, "blocks": rows}
 
 
 def _check_rounding(module: Module) -> None:
-    name = module.metadata.get(SCHEME_KEY, "")
-    if name and find_scheme(name).rounding != ROUNDING:
+    scheme = read_scheme(module.metadata)
+    if scheme is not None and scheme.rounding != ROUNDING:
         raise UnsupportedError(
-            f"compiling for {module.target.name}: the network was quantized with the scheme {name}, which rounds by "
-            f"{find_scheme(name).rounding}; HVX kernels round by {ROUNDING}. Quantize with the scheme hexagon-hvx."
+            f"compiling for {module.target.name}: the network was quantized with the scheme {scheme.name}, "
+            f"which rounds by {scheme.rounding}; HVX kernels round by {ROUNDING}. Quantize with the scheme hexagon-hvx."
         )
-
-
-def _source(module: Module) -> tuple[Source, bytes]:
-    """Everything the generated C needs, and the content of the constants file."""
-    program, alignment = lower_program(module.graph), module.target.alignment_bytes
-    aliases, calls = share_memory(program)
-    constants, offsets = pack_constants(program.constants, alignment)
-    taken = {"context", "nanoseconds", "frame", "arena", "steps"}
-    source = Source(
-        program=program,
-        calls=calls,
-        aliases=aliases,
-        plan=plan_arena(calls, program.sizes, aliases, alignment),
-        inputs=tensors(input_specs(module), taken),
-        outputs=tensors(output_specs(module), taken),
-        constants=offsets,
-        constants_bytes=len(constants),
-        alignment_bytes=alignment,
-        features=[],
-    )
-    return source, constants

@@ -53,6 +53,11 @@ def dot_unsigned(total: Expr, bytes_: Expr, four: Expr) -> Expr:
     return _hvx("vrmpyub.acc", _WORDS, total, bytes_, four)
 
 
+def dot_bytes(total: Expr, left: Expr, right: Expr) -> Expr:
+    """`Vx.uw+=vrmpy(Vu.ub,Vv.ub)`"""
+    return _hvx("vrmpyubv.acc", _WORDS, total, left, right)
+
+
 def dot_signed(total: Expr, unsigned: Expr, signed: Expr) -> Expr:
     """`Vx.w+=vrmpy(Vu.ub,Vv.b)`"""
     return _hvx("vrmpybusv.acc", _WORDS, total, unsigned, signed)

@@ -62,11 +62,14 @@ def link_files(content: Mapping[str, bytes], target: Target) -> bytes:
 
 
 def link_archive(model: HexagonFiles) -> dict[str, bytes]:
-    """What a program of the vendor's SDK links: `lib{prefix}.a`, its header, and the runtime for its own compiler."""
+    """What a program of the vendor's SDK links: `lib{prefix}.a`, its header, and the runtime for its own compiler.
+
+    The objects are position-independent, because FastRPC loads shared objects.
+    """
     sources = [f"{model.prefix}.c", "postprocess.c"]
     compiled = [name.replace(".c", ".o") for name in sources]
     commands = [
-        ["cc", "-target", model.target.zig, *_FLAGS, "-G0", "-c", "-o", made, name]
+        ["cc", "-target", model.target.zig, *_FLAGS, "-G0", "-fPIC", "-c", "-o", made, name]
         for name, made in zip(sources, compiled, strict=True)
     ]
     library = f"lib{model.prefix}.a"

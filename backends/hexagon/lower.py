@@ -10,9 +10,11 @@ from collections.abc import Callable
 
 import onnx_graphsurgeon as gs
 
+from mdcompiler.backends.clib.add_views import add_join, add_reshape
 from mdcompiler.backends.clib.integer_chain import take_chain, weights_of
 from mdcompiler.backends.clib.postprocess_call import call_postprocess
 from mdcompiler.backends.clib.program import Program
+from mdcompiler.backends.hexagon.choose import Chooser
 from mdcompiler.backends.hexagon.instructions import LANES
 from mdcompiler.backends.hexagon.limits import check_kernel
 from mdcompiler.backends.hexagon.lower_convolution import ConvolutionLowering, geometry_of
@@ -24,10 +26,10 @@ from mdcompiler.kernel import LAYOUT, Kernel, kernels
 from mdcompiler.quantization.steps import Step, is_integer, read_steps
 
 
-def lower_program(graph: gs.Graph) -> Program:
-    """The whole network. Raises UnsupportedError naming the kernel that has no HVX template."""
+def lower_program(graph: gs.Graph, chooser: Chooser) -> Program:
+    """The whole network. chooser: of schedules. Raises UnsupportedError naming the kernel that has no HVX template."""
     program = Program([t.name for t in graph.inputs], [t.name for t in graph.outputs])
-    lowering = _Lowering(Builder(program))
+    lowering = _Lowering(Builder(program), chooser)
     for kernel in kernels(graph):
         check_kernel(kernel)
         lowering.kernel(kernel)
@@ -35,8 +37,8 @@ def lower_program(graph: gs.Graph) -> Program:
 
 
 class _Lowering:
-    def __init__(self, build: Builder) -> None:
-        self.build, self.convolutions = build, ConvolutionLowering(build)
+    def __init__(self, build: Builder, chooser: Chooser) -> None:
+        self.build, self.convolutions = build, ConvolutionLowering(build, chooser)
         steps, floats = StepLowering(build), FloatLowering(build)
         self.by_operation: dict[str, Callable[[Kernel, Step], None]] = {
             "table": steps.table,
@@ -49,8 +51,8 @@ class _Lowering:
         self.by_kind: dict[str, Callable[[Kernel], None]] = {
             "quantize": floats.quantize,
             "dequantize": floats.dequantize,
-            "view": floats.view,
-            "concat": floats.float_concat,
+            "view": lambda kernel: add_reshape(build.program, kernel),
+            "concat": lambda kernel: add_join(build.program, kernel),
             "layout": floats.change_layout,
             "postprocess": lambda kernel: call_postprocess(build.program, kernel),
         }

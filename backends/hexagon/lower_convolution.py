@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 
 from mdcompiler.backends.clib.integer_chain import Chain, conv_multiplier_of, node_of, weights_of
-from mdcompiler.backends.hexagon.choose import choose_tile, choose_window_rows
-from mdcompiler.backends.hexagon.convolution import STEP_BYTES, HvxConvolution, Window
+from mdcompiler.backends.hexagon.choose import Chooser
+from mdcompiler.backends.hexagon.convolution import HvxConvolution, Window
 from mdcompiler.backends.hexagon.depthwise import SLACK_BYTES, HvxWindow
 from mdcompiler.backends.hexagon.ending import Ending
 from mdcompiler.backends.hexagon.instructions import LANES, QUAD, VECTOR_BYTES
@@ -24,10 +24,12 @@ from mdcompiler.backends.hexagon.pack import (
 from mdcompiler.backends.hexagon.program_builder import Builder, blocks_of, fill_sum, numbers_of
 from mdcompiler.backends.hexagon.sources import HvxConvolutionSource, HvxSimpleSource, HvxWindowSource
 from mdcompiler.backends.hexagon.store import VECTOR_PIXELS
+from mdcompiler.backends.hexagon.sums import Rows, sum_offsets, sum_tasks
 from mdcompiler.backends.kernels.geometry import Geometry
 from mdcompiler.backends.kernels.read_kernel import read_geometry
 from mdcompiler.kernel import Kernel
 
+_SUM_BYTES = 4
 ROUNDING: Final = "fixed-point-single"
 """What `ending` computes: networks quantized for any other rounding are refused."""
 
@@ -35,8 +37,9 @@ ROUNDING: Final = "fixed-point-single"
 class ConvolutionLowering:
     """Adds convolutions to a program; the caller has declared their targets."""
 
-    def __init__(self, build: Builder) -> None:
-        self.build = build
+    def __init__(self, build: Builder, chooser: Chooser) -> None:
+        self.build, self.chooser = build, chooser
+        self._sums: dict[tuple[object, ...], str] = {}
 
     def convolution(self, kernel: Kernel, chain: Chain, target: str) -> None:
         geometry, weight = geometry_of(chain), weights_of(chain.conv).centred
@@ -50,8 +53,8 @@ class ConvolutionLowering:
             kernel=geometry.kernel,
             row_bytes=row * geometry.dilation[0],
             column_bytes=LANES * geometry.dilation[1],
-            steps=LANES // STEP_BYTES,
-            last_steps=-(-last // STEP_BYTES),
+            quads=LANES // QUAD,
+            last_quads=-(-last // QUAD),
             pixel_bytes=LANES * geometry.stride[1],
             line_bytes=row * geometry.stride[0],
         )
@@ -61,14 +64,13 @@ class ConvolutionLowering:
     def picture(self, kernel: Kernel, chain: Chain, image: str, target: str) -> None:
         """A row of the window is taken as the channels of one tap: the picture has four bytes a pixel for that."""
         geometry, weight = geometry_of(chain), picture_weights(weights_of(chain.conv).centred)
-        steps = weight.shape[1] // STEP_BYTES
+        quads = weight.shape[1] // QUAD
         height, width = _whole(geometry)
         width += width % 2  # keeps rows, and with stride 2 all pixels, on double words
-        slack = STEP_BYTES * steps
         size = height * width * QUAD
-        source = self.build.program.buffer(f"{kernel.name}:picture", size + slack)
+        source = self.build.program.buffer(f"{kernel.name}:picture", size)
         zero = self.build.constant(kernel, "zero", np.full(VECTOR_BYTES, chain.conv.inputs[0].zero_point, np.uint8))
-        function = HvxSimpleSource("picture", (geometry.size, geometry.pad, (height, width), slack))
+        function = HvxSimpleSource("picture", (geometry.size, geometry.pad, (height, width)))
         spread = self.build.constant(kernel, "spread", picture_spread())
         self.build.call(kernel, function, (image, zero, spread), source, height)
         row = width * QUAD
@@ -79,10 +81,11 @@ class ConvolutionLowering:
             kernel=(geometry.kernel[0], 1),
             row_bytes=row,
             column_bytes=0,
-            steps=steps,
-            last_steps=steps,
+            quads=quads,
+            last_quads=quads,
             pixel_bytes=QUAD * geometry.stride[1],
             line_bytes=row * geometry.stride[0],
+            unit_bytes=QUAD,
         )
         self._windowed(kernel, chain, window, geometry.out, weight, source, target)
 
@@ -98,10 +101,36 @@ class ConvolutionLowering:
     ) -> None:
         ending, extra = self._ending(kernel, chain, len(weight))
         work = HvxConvolution(window, blocks_of(len(weight)), out, ending)
-        tile = choose_tile(work)
+        tile = self.chooser.schedule(work, kernel.name)
         packed = self.build.constant(kernel, f"{chain.conv.name}/weight", pack_weights(weight, tile.groups))
-        reads = (source, packed, self._start(kernel, chain), *extra)
+        sums = self._window_sums(kernel, window, source, out)
+        reads = (source, packed, self._start(kernel, chain), sums, *extra)
         self.build.call(kernel, HvxConvolutionSource(work, tile), reads, target, tile.tasks(work))
+
+    def _window_sums(self, kernel: Kernel, window: Window, source: str, out: tuple[int, int]) -> str:
+        """The sums of all windows, made once for all convolutions with the same input and window."""
+        offsets, rows = window.summed_pixels(), window.starts(out)
+        key = (source, window.pixels, offsets, rows)
+        if key not in self._sums:
+            self._sums[key] = self._new_sums(kernel, window, source, rows)
+        return self._sums[key]
+
+    def _new_sums(self, kernel: Kernel, window: Window, source: str, rows: Rows) -> str:
+        offsets, is_picture = window.summed_pixels(), window.unit_bytes == QUAD
+        pixels = source if is_picture else self._pixel_sums(kernel, window, source)
+        if offsets == (0,) and not is_picture:
+            return pixels
+        name = self.build.program.buffer(f"{kernel.name}:window_sums", rows.end * _SUM_BYTES)
+        function = HvxSimpleSource("picture_sums" if is_picture else "window_sums", (window.pixels, offsets, rows))
+        self.build.call(kernel, function, (pixels,), name, rows.count)
+        return name
+
+    def _pixel_sums(self, kernel: Kernel, window: Window, source: str) -> str:
+        name = self.build.program.buffer(f"{kernel.name}:sums", window.pixels * _SUM_BYTES)
+        offsets = self.build.constant(kernel, "offsets", sum_offsets(window.last_quads))
+        function = HvxSimpleSource("pixel_sums", (window.blocks, window.pixels, window.last_quads))
+        self.build.call(kernel, function, (source, offsets), name, sum_tasks(window.pixels))
+        return name
 
     def depthwise(self, kernel: Kernel, chain: Chain, target: str) -> None:
         geometry, weight = geometry_of(chain), weights_of(chain.conv).centred
@@ -113,8 +142,9 @@ class ConvolutionLowering:
         work = HvxWindow(blocks, whole, geometry.kernel, geometry.stride[0], geometry.out, ending)
         packed = self.build.constant(kernel, f"{chain.conv.name}/weight", pack_depthwise(weight[:, 0]))
         reads = (source, packed, self._start(kernel, chain), *extra)
-        rows = choose_window_rows(work)
-        self.build.call(kernel, HvxWindowSource(work, rows), reads, target, work.tasks(rows))
+        self.build.call(
+            kernel, HvxWindowSource(work, self.chooser.schedule(work, kernel.name)), reads, target, work.blocks
+        )
 
     def _with_borders(
         self, kernel: Kernel, chain: Chain, blocks: int, whole: tuple[int, int], slack: int

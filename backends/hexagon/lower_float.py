@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from mdcompiler.backends.clib.program import View
 from mdcompiler.backends.hexagon.instructions import LANES
 from mdcompiler.backends.hexagon.pack import float_planes
 from mdcompiler.backends.hexagon.program_builder import Builder, blocks_of, bytes_of
@@ -44,21 +43,6 @@ class FloatLowering:
         size = bytes_of(tensor, bool(node.attrs.get(LAYOUT))) // 4
         reads = (node.inputs[0].name, self.build.constant(kernel, "planes", planes))
         self.build.call(kernel, HvxSimpleSource("floats", (size,)), reads, tensor.name)
-
-    def view(self, kernel: Kernel) -> None:
-        """A reshape."""
-        source, target = kernel.nodes[0].inputs[0], kernel.outputs[0]
-        view = View(kernel.name, target.name, source.name, 0, bytes_of(target, blocked=False), part_is_new=True)
-        self.build.program.steps.append(view)
-
-    def float_concat(self, kernel: Kernel) -> None:
-        """Floats side by side."""
-        node, offset = kernel.nodes[0], 0
-        for tensor in node.inputs:
-            size = bytes_of(tensor, blocked=False)
-            view = View(kernel.name, tensor.name, node.outputs[0].name, offset, size, part_is_new=False)
-            self.build.program.steps.append(view)
-            offset += size
 
     def change_layout(self, kernel: Kernel) -> None:
         """Between [C/32][P][32] and [C][P], element by element."""

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdcompiler.backends.hexagon.convolution import QUADS, STEP_BYTES, WEIGHT_OFFSET
 from mdcompiler.backends.hexagon.ending import LEFT, Ending
 from mdcompiler.backends.hexagon.instructions import LANES, QUAD, VECTOR_BYTES
+from mdcompiler.backends.hexagon.sums import WEIGHT_OFFSET
 from mdcompiler.errors import InternalError
 from mdcompiler.quantization.fixed_point import fixed_point
 
@@ -24,10 +24,10 @@ def pad_to(values: Array, axis: int, multiple: int) -> Array:
 
 
 def pack_weights(weight: Array, groups: int) -> Array:
-    """[O, C, kh, kw] int8 values as unsigned bytes: [O/(32 g)][C/32][kh][kw][step][quad 2][g][32][4], plus 128."""
+    """[O, C, kh, kw] int8 values as unsigned bytes: [O/(32 g)][C/32][kh][kw][C/4][g][32][4], plus 128."""
     outputs = pad_to(weight, 0, LANES * groups)
     blocks = [
-        _pack_block(pad_to(outputs[:, start : start + LANES], 1, STEP_BYTES), groups)
+        _pack_block(pad_to(outputs[:, start : start + LANES], 1, QUAD), groups)
         for start in range(0, weight.shape[1], LANES)
     ]
     return (np.concatenate(blocks, axis=1) + WEIGHT_OFFSET).astype(np.uint8)
@@ -36,17 +36,16 @@ def pack_weights(weight: Array, groups: int) -> Array:
 def _pack_block(weight: Array, groups: int) -> Array:
     """[T g 32, c, kh, kw] -> [T, …]"""
     outputs, channels, *kernel = weight.shape
-    tiles = weight.reshape(-1, groups, LANES, channels // STEP_BYTES, QUADS, QUAD, *kernel)
-    #        0      1       2      3                          4      5     6 kh, 7 kw
-    ordered = tiles.transpose(0, 6, 7, 3, 4, 1, 2, 5)
+    tiles = weight.reshape(-1, groups, LANES, channels // QUAD, QUAD, *kernel)
+    #        0      1       2      3                4     5 kh, 6 kw
+    ordered = tiles.transpose(0, 5, 6, 3, 1, 2, 4)
     return np.asarray(ordered.reshape(outputs // (LANES * groups), -1).astype(np.int64))
 
 
 def picture_weights(weight: Array) -> Array:
-    """[O, 3, kh, kw] -> [O, kw 4 rounded up to 8, kh, 1]: a row of the window as channels, three of every four used."""
+    """[O, 3, kh, kw] -> [O, kw 4, kh, 1]: a row of the window as channels, three of every four used."""
     with_fourth = np.pad(weight, [(0, 0), (0, QUAD - weight.shape[1]), (0, 0), (0, 0)])
-    rows = with_fourth.transpose(0, 3, 1, 2).reshape(len(weight), -1, weight.shape[2], 1)
-    return pad_to(rows, 1, STEP_BYTES)
+    return with_fourth.transpose(0, 3, 1, 2).reshape(len(weight), -1, weight.shape[2], 1)
 
 
 def pack_scale(multiplier: Array) -> tuple[Array, Ending]:

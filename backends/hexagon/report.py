@@ -1,11 +1,16 @@
-"""Packets of a compiled network by block: `python -m mdcompiler.backends.hexagon.report ARTIFACT`
+"""Packets of a compiled network by block: `python -m mdcompiler.backends.hexagon.report ARTIFACT [--json]`
 
-A packet multiplies at most 2 x 128 bytes: two `vrmpy`, each four products in 32 lanes. That is the limit the table
-compares with; a real processor adds what it waits for memory, and gains by its other threads.
+A packet multiplies at most 2 x 128 bytes: two `vrmpy`, each four products in 32 lanes. So the limit is
+
+    packets >= multiply-adds / 256        (PACKET_MACS = 2 instructions x 32 lanes x 4 bytes)
+
+and the table says how near to it each block and the network are. A real processor adds what it waits for memory, and
+gains by its other threads.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,16 +18,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from mdcompiler.artifact import Artifact, open_artifact
 from mdcompiler.backends.hexagon import machine
 from mdcompiler.backends.hexagon.backend import PROGRAM
-from mdcompiler.errors import InternalError
+from mdcompiler.errors import InternalError, MdcError
 
 PACKET_MACS = 256
-"""Multiply-adds of one packet of two `vrmpy`."""
+"""Multiply-adds of one packet of two `vrmpy`: 2 x 32 lanes x 4 bytes."""
+FORMULA = "packets >= multiply-adds / 256: two vrmpy a packet, each 32 lanes x 4 bytes"
 _COUNTERS = ("packets", "instructions", "vectors")
 _SECONDS = 3600
 
@@ -47,9 +54,24 @@ class BlockCount:
         return self.vectors / max(self.instructions, 1)
 
     @property
+    def limit_packets(self) -> int:
+        """Packets that no program for these multiply-adds stays below."""
+        return -(-self.macs // PACKET_MACS)
+
+    @property
     def limit_share(self) -> float:
         """1 when every packet holds two `vrmpy`."""
         return self.macs_per_packet / PACKET_MACS
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the counts and what follows from them."""
+        return {
+            **vars(self),
+            "hvx_share": round(self.hvx_share, 4),
+            "macs_per_packet": round(self.macs_per_packet, 2),
+            "limit_packets": self.limit_packets,
+            "limit_share": round(self.limit_share, 4),
+        }
 
 
 def count_blocks(artifact: Artifact) -> list[BlockCount]:
@@ -72,11 +94,26 @@ def count_packets(artifact: Artifact) -> dict[str, int]:
     return blocks
 
 
+def whole(rows: Sequence[BlockCount]) -> BlockCount:
+    """The sum of all blocks."""
+    return BlockCount("all", *(sum(column) for column in zip(*map(_numbers, rows), strict=True)))
+
+
 def table(rows: Sequence[BlockCount]) -> str:
-    """A Markdown table of the blocks and their sum."""
-    total = BlockCount("all", *(sum(column) for column in zip(*map(_numbers, rows), strict=True)))
+    """A Markdown table of the blocks and their sum, and the network in one line."""
+    total = whole(rows)
     head = "| block | packets | HVX share | MACs | MACs/packet | of the vrmpy limit |\n|---|---|---|---|---|---|"
-    return "\n".join([head, *map(_line, (*rows, total))])
+    summary = (
+        f"One inference: {total.packets:,} packets, {total.limit_share:.1%} of the vrmpy limit of "
+        f"{total.limit_packets:,} ({FORMULA})."
+    )
+    return "\n".join([head, *map(_line, (*rows, total)), "", summary])
+
+
+def as_json(rows: Sequence[BlockCount]) -> str:
+    """The same for programs: blocks, network, and the formula of the limit."""
+    found = {"limit": FORMULA, "blocks": [row.as_dict() for row in rows], "network": whole(rows).as_dict()}
+    return json.dumps(found, indent=1)
 
 
 def _numbers(row: BlockCount) -> tuple[int, int, int, int]:
@@ -112,10 +149,20 @@ def _parsed(line: str) -> tuple[str, int]:
     return name, round(float(time) * 1000)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Print the table of an artifact."""
-    print(table(count_blocks(open_artifact(arguments[0]))))
+def main(arguments: Sequence[str]) -> int:
+    """Print the table of an artifact, or the same as JSON. Returns the exit status."""
+    names = [item for item in arguments if item != "--json"]
+    if len(names) != 1:
+        print("usage: python -m mdcompiler.backends.hexagon.report ARTIFACT [--json]", file=sys.stderr)
+        return 2
+    try:
+        rows = count_blocks(open_artifact(names[0]))
+    except MdcError as error:
+        print(f"mdc: {error}", file=sys.stderr)
+        return 1
+    print(as_json(rows) if "--json" in arguments else table(rows))
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    raise SystemExit(main(sys.argv[1:]))

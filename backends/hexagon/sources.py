@@ -7,14 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mdcompiler.backends.hexagon import borders, elementwise
+from mdcompiler.backends.hexagon import borders, elementwise, sums
 from mdcompiler.backends.hexagon.convolution import HvxConvolution, HvxTile, write_convolution
-from mdcompiler.backends.hexagon.depthwise import HvxWindow, write_window
+from mdcompiler.backends.hexagon.depthwise import HvxRows, HvxWindow, write_window
 
 _SIMPLE: dict[str, Callable[..., Any]] = {
     "borders": borders.write_borders,
     "picture": borders.write_picture,
     "rows": borders.write_rows,
+    "pixel_sums": sums.write_pixel_sums,
+    "picture_sums": sums.write_picture_sums,
+    "window_sums": sums.write_window_sums,
     "table": elementwise.write_table,
     "add": elementwise.write_add,
     "mean": elementwise.write_mean,
@@ -40,17 +43,17 @@ class HvxConvolutionSource:
 
 @dataclass(frozen=True)
 class HvxWindowSource:
-    """A depthwise convolution, `rows` rows of four pixels in a tile."""
+    """A depthwise convolution under one schedule."""
 
     work: HvxWindow
-    rows: int
+    schedule: HvxRows
 
     @property
     def symbol(self) -> str:
         return _symbol("hvx_depthwise", self)
 
     def write(self) -> Any:
-        return write_window(self.symbol, self.work, self.rows)
+        return write_window(self.symbol, self.work, self.schedule)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 
 import mdcompiler
 from mdcompiler.backend import input_specs, output_specs
-from mdcompiler.backends.hexagon import machine
+from mdcompiler.backends.hexagon import machine, report
 from mdcompiler.backends.hexagon.backend import HexagonBackend
-from mdcompiler.backends.hexagon.report import BlockCount, count_blocks, table
+from mdcompiler.backends.hexagon.report import FORMULA, BlockCount, count_blocks, table
 from mdcompiler.kernel import kernels
 from mdcompiler.progress import silent
 from mdcompiler.quantization.integer_reference import run_integer
@@ -79,9 +80,30 @@ def test_an_artifact_has_what_an_sdk_links(artifact: mdcompiler.Artifact, tmp_pa
     assert all(kernel.fallback is None for kernel in artifact.manifest.kernels)
 
 
+_VTCM = """
+static unsigned char vtcm[{bytes} + 128] __attribute__((aligned(128)));
+static int given;
+void *model_near_acquire(size_t bytes) {{
+    if (bytes != {bytes} || bytes != model_near_bytes())
+        return NULL;
+    memset(vtcm, 0x5a, sizeof vtcm);
+    ++given;
+    return vtcm;
+}}
+void model_near_release(void *memory) {{ given -= memory == (void *)vtcm; }}
+static int vtcm_is_wrong(void) {{
+    unsigned changed = 0, beyond = 0;
+    for (size_t i = 0; i < sizeof vtcm; ++i)
+        *(i < {bytes} ? &changed : &beyond) += vtcm[i] != 0x5a;
+    return given != 0 || beyond != 0 || changed < {bytes} / 4;
+}}
+"""
+"""Memory in the place of VTCM: asked for once and handed back, written to, and nothing beyond it."""
 _SDK_MAIN = """#include "model.h"
 #include <stdio.h>
+#include <string.h>
 static {parameters};
+{vtcm}
 int main(int argc, char **argv) {{
     FILE *file = fopen(argv[argc - 1], "rb");
     int failed = fread({image}, 1, sizeof {image}, file) != sizeof {image};
@@ -90,19 +112,31 @@ int main(int argc, char **argv) {{
     failed |= !context || model_run(context, {names});
     fwrite({first}, 1, sizeof {first}, stdout);
     model_destroy(context);
-    return failed;
+    return failed || {check};
 }}
 """
 
 
-def test_the_archive_links_into_a_program_of_ones_own(artifact: mdcompiler.Artifact, tmp_path: Path) -> None:
-    """As README says for the vendor's SDK, with zig in the place of its compiler."""
+@pytest.mark.parametrize("has_vtcm", [False, True])
+def test_the_archive_links_into_a_program_of_ones_own(
+    has_vtcm: bool, artifact: mdcompiler.Artifact, tmp_path: Path
+) -> None:
+    """As README says for the vendor's SDK, with zig in the place of its compiler; VTCM changes no bit."""
     image, outputs = artifact.manifest.inputs[0], artifact.manifest.outputs
     arrays = [f"unsigned char {image.name}[{np.prod(image.shape)}]"]
     arrays += [f"float {item.name}[{np.prod(item.shape)}]" for item in outputs]
     names = ", ".join((image.name, *(item.name for item in outputs)))
     declarations = ";\nstatic ".join(arrays)
-    main = _SDK_MAIN.format(parameters=declarations, image=image.name, names=names, first=outputs[0].name)
+    plan = artifact.manifest.facts["vtcm"]
+    assert isinstance(plan, dict)
+    main = _SDK_MAIN.format(
+        parameters=declarations,
+        image=image.name,
+        names=names,
+        first=outputs[0].name,
+        vtcm=_VTCM.format(bytes=plan["used_bytes"]) if has_vtcm else "",
+        check="vtcm_is_wrong()" if has_vtcm else "0",
+    )
     (tmp_path / "main.c").write_text(main)
     parts = [str(artifact.directory / name) for name in ("mdc_runtime.c", "libmodel.a")]
     compiler = [
@@ -140,9 +174,25 @@ def test_blocks_are_counted_alike_each_time(artifact: mdcompiler.Artifact) -> No
     assert sum(row.macs for row in rows) == sum(kernel.macs for kernel in artifact.manifest.kernels)
 
 
+def test_the_report_is_text_and_json(artifact: mdcompiler.Artifact, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main([str(artifact.directory)]) == 0
+    text = capsys.readouterr().out
+    assert report.main([str(artifact.directory), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["limit"] == FORMULA
+    assert FORMULA in text
+    assert found["network"]["packets"] == sum(row["packets"] for row in found["blocks"])
+    assert found["network"]["limit_packets"] == -(-found["network"]["macs"] // 256)
+    assert f"{found['network']['packets']:,} packets" in text
+    assert all(f"| {row['block']} |" in text for row in found["blocks"])
+    assert report.main([]) == 2
+    assert report.main(["/no/such/place"]) == 1
+    assert "mdc: " in capsys.readouterr().err
+
+
 def test_table_adds_up() -> None:
     rows = [BlockCount("a", 2560, 20, 40, 10), BlockCount("b", 0, 20, 40, 30)]
-    assert table(rows).splitlines()[2:] == [
+    assert table(rows).splitlines()[2:5] == [
         "| a | 20 | 25% | 2,560 | 128.0 | 50% |",
         "| b | 20 | 75% | 0 | 0.0 | 0% |",
         "| all | 40 | 50% | 2,560 | 64.0 | 25% |",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx_graphsurgeon as gs
 import pytest
 
 from mdcompiler.backends.hexagon import machine
@@ -13,7 +15,7 @@ from mdcompiler.backends.hexagon.backend import HexagonBackend
 from mdcompiler.backends.hexagon.link import link_files
 from mdcompiler.backends.hexagon.pack import delta_control, picture_spread
 from mdcompiler.errors import InternalError, MissingToolError, UnsupportedError
-from mdcompiler.kernel import kernels
+from mdcompiler.kernel import Kernel, kernels
 from mdcompiler.lower import lower
 from mdcompiler.module import Module
 from mdcompiler.passes import builtin_passes
@@ -50,6 +52,44 @@ def test_weights_beyond_int8_are_refused() -> None:
     module, _ = quantized(SPEC, find_scheme("edgetpu-qat"), "hexagon-v66")
     reasons = [HexagonBackend().why_not(kernel, TARGET) for kernel in kernels(module.graph)]
     assert any(reason and "exceed int8" in reason for reason in reasons)
+
+
+def _changed(kind: str, change: Callable[[Kernel], None]) -> str:
+    """Why the first kernel of this kind has no template after a change to it."""
+    module, _ = quantized(SPEC, find_scheme(TARGET.scheme), TARGET.name)
+    kernel = next(item for item in kernels(module.graph) if item.kind == kind)
+    assert HexagonBackend().why_not(kernel, TARGET) is None
+    change(kernel)
+    return str(HexagonBackend().why_not(kernel, TARGET))
+
+
+def _conv(kernel: Kernel) -> gs.Node:
+    return next(node for node in kernel.nodes if node.op == "Conv")
+
+
+def test_depthwise_strides_beyond_two_are_refused() -> None:
+    reason = _changed("depthwise", lambda kernel: _conv(kernel).attrs.update(strides=[3, 3]))
+    assert "a depthwise window of" in reason
+    assert "stride (3, 3)" in reason
+    assert "strides of 1 and 2" in reason
+
+
+def test_a_dilated_picture_is_refused() -> None:
+    reason = _changed("stem", lambda kernel: _conv(kernel).attrs.update(dilations=[2, 2]))
+    assert "a picture of 3 channels, dilation (2, 2); it has 3, dilation 1." in reason
+
+
+def test_floats_are_joined_along_the_outer_axis_only() -> None:
+    reason = _changed("concat", lambda kernel: kernel.nodes[0].attrs.update(axis=2))
+    assert reason == "a concatenation of floats along an inner axis."
+
+
+def test_ways_out_of_integers_other_than_uint8_are_refused() -> None:
+    def signed(kernel: Kernel) -> None:
+        node = kernel.nodes[0]
+        node.inputs[2] = gs.Constant("signed", np.zeros((), np.int8))
+
+    assert "int8 with 1 scales; the template has one, uint8." in _changed("dequantize", signed)
 
 
 def test_a_missing_emulator_is_one_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
