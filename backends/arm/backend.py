@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mdcompiler.artifact import Artifact
 from mdcompiler.backend import Costs, Emission, Runnable
-from mdcompiler.backends.arm.machine import is_native, launcher, why_not_run
+from mdcompiler.backends.arm.machine import PROGRAM_TRIPLE, is_native, launcher, why_not_run
 from mdcompiler.backends.clib.library import SharedLibrary
 from mdcompiler.backends.clib.program_runner import ProgramRunner
 from mdcompiler.backends.cpu import PREFIX, CpuBackend
@@ -20,8 +20,10 @@ from mdcompiler.module import Module
 from mdcompiler.progress import Progress
 from mdcompiler.target import Target
 
+if TYPE_CHECKING:
+    from mdcompiler.tuning.tunable import Tuner
+
 PROGRAM = f"{PREFIX}_run"
-_PROGRAM_TRIPLE = "aarch64-linux-musl"
 _GNU = "-gnu"
 
 
@@ -33,6 +35,11 @@ class ArmBackend(CpuBackend):
     def why_not_run(self, target: Target) -> str:
         """Why what is compiled for `target` cannot run here, not even emulated; "" when it can."""
         return why_not_run(target)
+
+    def tuner(self) -> Tuner:
+        from mdcompiler.backends.arm.tuner import ArmTuner
+
+        return ArmTuner()
 
     def block_costs(self, artifact: Artifact) -> Costs | None:
         """Instructions under QEMU; None on a processor of the target's own, where time is measured instead."""
@@ -53,7 +60,7 @@ class ArmBackend(CpuBackend):
         progress("link", 0, 2)
         shared = link_library(library.files, library.objects, module.target.zig)
         progress("link", 1, 2)
-        program = link_program({**library.files, f"{PREFIX}_main.c": main}, library.objects, _PROGRAM_TRIPLE)
+        program = link_program({**library.files, f"{PREFIX}_main.c": main}, library.objects, PROGRAM_TRIPLE)
         progress("link", 2, 2)
         return Emission({f"{PREFIX}.so": shared, PROGRAM: program, **library.header}, library.facts)
 

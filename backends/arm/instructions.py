@@ -26,6 +26,7 @@ from mdcompiler.names import block_of
 from mdcompiler.self_check import seeded_inputs
 
 _PLUGIN = "count_instructions.c"
+_COUNTS = "counts"
 _LAST_WORD = -1
 
 
@@ -50,16 +51,14 @@ def count_instructions(artifact: Artifact) -> list[Count]:
         program = folder / PROGRAM
         program.write_bytes((artifact.directory / PROGRAM).read_bytes())
         program.chmod(0o700)
-        _build_plugin(folder)
-        plugin = ["-plugin", f"{folder}/count.so,out={folder}/counts"]
-        run = [*command, *plugin, str(program), "-k", *_write_inputs(artifact, folder)]
+        run = [*command, *plugin_options(folder), str(program), "-k", *_write_inputs(artifact, folder)]
         done = subprocess.run(run, capture_output=True, text=True, check=False)
-        if done.returncode or not (folder / "counts").is_file():
+        if done.returncode or not (folder / _COUNTS).is_file():
             raise UnsupportedError(
                 f"counting instructions with {command[0]}: {done.stderr.strip()[-500:]}. It needs a QEMU from 6 to 8 "
                 "that was built with plug-ins, as Debian 12's qemu-user is."
             )
-        return _read(done.stdout, (folder / "counts").read_text())
+        return _read(done.stdout, read_counts(folder))
 
 
 def by_block(rows: Iterable[Count]) -> list[Count]:
@@ -76,11 +75,20 @@ def _sum(name: str, rows: Iterable[Count]) -> Count:
     return Count(name, sum(r.all for r in rows), sum(r.multiply for r in rows), sum(r.memory for r in rows))
 
 
-def _build_plugin(folder: Path) -> None:
+def plugin_options(folder: Path) -> list[str]:
+    """Build the plug-in in `folder`; the options with which QEMU writes its counts there, for `read_counts`."""
     source = files("mdcompiler.backends.arm") / _PLUGIN
     (folder / _PLUGIN).write_bytes(source.read_bytes())
     command = [*compiler_command(), "-std=c11", "-O2", "-fPIC", "-shared", "-o", "count.so", _PLUGIN]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return ["-plugin", f"{folder}/count.so,out={folder}/{_COUNTS}"]
+
+
+def read_counts(folder: Path) -> list[list[int]]:
+    """What the plug-in counted in each step: all, multiply-adds, loads and stores. Empty where it wrote nothing."""
+    path = folder / _COUNTS
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return [[int(word) for word in line.split()] for line in lines]
 
 
 def _write_inputs(artifact: Artifact, folder: Path) -> list[str]:
@@ -92,10 +100,9 @@ def _write_inputs(artifact: Artifact, folder: Path) -> list[str]:
     return paths
 
 
-def _read(said: str, counts: str) -> list[Count]:
+def _read(said: str, rows: list[list[int]]) -> list[Count]:
     """Kernel names as the program prints them after the unit, counts as the plug-in writes them."""
     names = [line.split(" us  ", 1)[_LAST_WORD] for line in said.splitlines() if " us  " in line]
-    rows = [[int(word) for word in line.split()] for line in counts.splitlines()]
     return [Count(name, *row) for name, row in zip(names, rows, strict=True)]
 
 

@@ -10,6 +10,8 @@ from mdcompiler.target import Target, missing_flags
 
 _EMULATORS = ("qemu-aarch64", "qemu-aarch64-static")
 _INSTALL = "apt-get install qemu-user"
+PROGRAM_TRIPLE = "aarch64-linux-musl"
+"""zig's name of what static programs are linked for: they run on every 64-bit Arm Linux, and in QEMU."""
 _MODELS = (("i8mm", "max"), ("asimddp", "cortex-a76"), ("asimd", "cortex-a53"))
 """Flag -> the oldest processor QEMU 7.2 emulates that has it, so that newer instructions are noticed."""
 

@@ -7,11 +7,15 @@ S. L. Moshier, 1992), within 2 ulp of the exact value; LLVM has no vector exp wi
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.tir import Expr, splat, vector_type
 
+Residual = Literal["none", "before", "after"]
+"""Where a second tensor is added: nowhere, before or after the activation."""
 _LOG2_E = 1.44269504088896341
 _LN2_HIGH = 0.693359375
 _LN2_LOW = -2.12194440e-4
@@ -48,6 +52,13 @@ class Curve:
         if self.kind == "swish":
             return value * _sigmoid(value, lanes)
         return value
+
+    def end(self, value: Expr, lanes: int, residual: Residual, other: Callable[[], Expr]) -> Expr:
+        """`apply` and the vector `other` added before or after it: what a convolution does with its sums."""
+        if residual == "before":
+            value = value + other()
+        value = self.apply(value, lanes)
+        return value + other() if residual == "after" else value
 
 
 NO_ACTIVATION = Curve()

@@ -12,6 +12,8 @@ from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.tir import Expr, Function, splat
 
 _MEAN_REGISTERS = 4
+_VECTOR_BYTES = 16
+"""Of the smallest vectors."""
 _DENSE_REGISTERS = 8
 FLAT_CHUNK = 1024
 """Elements one task of a flat elementwise kernel handles."""
@@ -164,7 +166,8 @@ def write_preprocess(name: str, size: int, scale: float, offset: float, lanes: i
         value = image.vector(index, width).astype(dtype)
         target.store(index, width, value * splat(scale, width) + splat(offset, width))
 
-    over_elements(f, size, lanes, convert)
+    # Four bytes are loaded and widened no cheaper than the sixteen of a vector.
+    over_elements(f, size, max(lanes, _VECTOR_BYTES), convert)
     return f.finish()
 
 

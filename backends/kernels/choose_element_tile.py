@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 
 from mdcompiler.backends.kernels.convolution import ELEMENT_BYTES, Convolution, Tile
+from mdcompiler.backends.kernels.neon_picture import row_vectors, suits_picture
 from mdcompiler.backends.kernels.spaces import row_length
 from mdcompiler.backends.kernels.winograd import WinogradTile, patches, suits_winograd
 from mdcompiler.target import Target
@@ -20,6 +21,9 @@ _OTHER_REGISTERS = 3
 _LOOP = 4
 _START_AND_END = 5.0
 """Instructions for each sum outside the reduction: the bias, the activation, the store."""
+_CURVE_SUMS = 16
+"""Sums that fit the registers beside the constants of a curved activation; each one more is spilled as it ends."""
+_SPILL = 1.0
 _LEAST_SUMS = 8
 """Independent multiply-adds that hide the latency of one: 4 cycles on two units (Cortex-A76 optimization guide)."""
 _TRANSFORMS = {4: (330, 170, 220), 2: (130, 80, 90)}
@@ -56,8 +60,8 @@ def prefers_winograd(work: Convolution) -> bool:
 
 
 def _shapes(work: Convolution, row: int, registers: int) -> Iterator[tuple[int, int]]:
-    """Pixels and groups. The channels of an interleaved pixel take a register each."""
-    inputs = 1 if work.source == "blocked" else work.in_channels
+    """Pixels and groups. Read one by one, the channels of an interleaved pixel take a register each."""
+    inputs = 1 if work.source == "blocked" or suits_picture(work) else work.in_channels
     for groups in (groups for groups in range(1, work.out_blocks + 1) if work.out_blocks % groups == 0):
         for pixels in range(1, row + 1):
             if pixels * (groups + inputs) + _OTHER_REGISTERS > registers:
@@ -73,12 +77,26 @@ def _cost(work: Convolution, row: int, pixels: int, groups: int) -> float:
 
 
 def _tile_cost(work: Convolution, pixels: int, groups: int) -> float:
-    """The channels of an interleaved picture are no vector: each is read by itself, for every pixel."""
+    """The channels of an interleaved picture are no vector: a row of the kernel is read, or each by itself."""
+    if suits_picture(work):
+        return _picture_cost(work, pixels, groups)
     together = work.lanes if work.source == "blocked" else 1
     steps = work.geometry.taps * math.ceil(work.in_channels / together)
     loads = math.ceil(pixels / 2) if work.source == "blocked" else pixels
     step = together * (max(pixels * groups, _LEAST_SUMS) + groups / 2) + loads + _LOOP
-    return steps * step + _START_AND_END * pixels * groups
+    return steps * step + _end_cost(work, pixels * groups)
+
+
+def _end_cost(work: Convolution, sums: int) -> float:
+    """What a tile takes outside the reduction."""
+    curved = work.activation.kind not in ("none", "clip")
+    return _START_AND_END * sums + (_SPILL * max(0, sums - _CURVE_SUMS) if curved else 0.0)
+
+
+def _picture_cost(work: Convolution, pixels: int, groups: int) -> float:
+    rows, columns = work.geometry.kernel
+    sums = columns * work.in_channels * (max(pixels * groups, _LEAST_SUMS) + groups / 2)
+    return rows * (sums + row_vectors(work) * pixels + _LOOP) + _end_cost(work, pixels * groups)
 
 
 def _winograd_cost(work: Convolution, outputs: int) -> float:

@@ -11,7 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from mdcompiler.backends.kernels.choose_dot_tile import dot_tiles, halves_tiles
+from mdcompiler.backends.kernels import neon
+from mdcompiler.backends.kernels.choose_dot_tile import (
+    dot_tiles,
+    halves_tiles,
+    matrix_tiles,
+    neon_window_tiles,
+    picture_tiles,
+)
 from mdcompiler.backends.kernels.convolution import Tile
 from mdcompiler.backends.kernels.integer_convolution import IntegerConvolution
 from mdcompiler.backends.kernels.integer_window import IntegerWindow
@@ -42,6 +49,10 @@ _OPERANDS = {"vpdpbusd": 1, "pmaddwd": 2, "plain": 4}
 
 def integer_tiles(work: IntegerConvolution, target: Target) -> list[Tile]:
     """The tiles worth measuring, the one with the least estimated time first."""
+    if work.by_rows:
+        return picture_tiles(work, target)[:_MOST]
+    if work.dot == "usmmla":
+        return matrix_tiles(work, target)[:_MOST]
     if work.dot == "sdot":
         return dot_tiles(work, target)[:_MOST]
     tiles = sorted(_tiles(work, target), key=lambda tile: (_cost(work, target, tile), tile.pixels * tile.groups))
@@ -52,6 +63,8 @@ def integer_window_tiles(work: IntegerWindow, target: Target) -> list[WindowTile
     """The widths worth measuring of a depthwise kernel's tile, the best guess first: whole fours, evenly cut."""
     if work.by_halves:
         return halves_tiles(work.geometry)
+    if work.by_quads and work.lanes == neon.LANES:
+        return neon_window_tiles(work)
     row = work.geometry.out[1]
     most = min(_WINDOW_PIXELS, target.vector_registers // 2)
     even = math.ceil(row / math.ceil(row / most) / VECTORS) * VECTORS

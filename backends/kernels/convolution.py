@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from mdcompiler.backends.kernels.activation import NO_ACTIVATION, Curve
+from mdcompiler.backends.kernels.activation import NO_ACTIVATION, Curve, Residual
 from mdcompiler.backends.kernels.geometry import Geometry, Place, columns, for_tiles, rows_of
 from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.tir import Expr, Function, Memory, Register, splat
@@ -70,7 +70,7 @@ class Convolution(ConvolutionShape):
     """
 
     activation: Curve = NO_ACTIVATION
-    residual: Literal["none", "before", "after"] = "none"
+    residual: Residual = "none"
     by_element: bool = False
 
     def is_half_empty(self, groups: int) -> bool:
@@ -134,10 +134,10 @@ def input_element(memory: Memory, start: Expr, c: Expr, work: Convolution) -> Ex
 
 def write_convolution(name: str, work: Convolution, tile: Tile) -> tirx.PrimFunc:
     """The kernel `name(source, weight, bias, [residual,] target, begin, end)`."""
-    return _Writer(name, work, tile).write()
+    return ConvolutionWriter(name, work, tile).write()
 
 
-class _Writer:
+class ConvolutionWriter:
     """Writes one kernel; its methods follow the loops from the outside in."""
 
     def __init__(self, name: str, work: Convolution, tile: Tile) -> None:
@@ -223,11 +223,7 @@ class _Writer:
     def _finish(self, register: Register, block: Expr, pixel: Expr) -> None:
         work, lanes, value = self.work, register.lanes, register.get()
         other = (block * self.geometry.out_pixels + pixel) * self.lanes
-        if work.residual == "before":
-            value = value + self.residual.vector(other, lanes)
-        value = work.activation.apply(value, lanes)
-        if work.residual == "after":
-            value = value + self.residual.vector(other, lanes)
+        value = work.activation.end(value, lanes, work.residual, lambda: self.residual.vector(other, lanes))
         if work.target == "blocked":
             index = (block * self.geometry.target_plane + pixel) * self.lanes
             self.target.store(index, lanes, value)

@@ -3,7 +3,8 @@
 `vpdpbusd` (AVX512-VNNI) does it in one instruction. `pmaddwd` (SSE2, AVX2, AVX-512) multiplies 16-bit pairs, so
 the four bytes become the pairs (0, 2) and (1, 3) with one mask and one shift, and the weights are stored as
 int16; both are exact, unlike pmaddubsw, whose 16-bit sums saturate. `sdot` is Arm's. `plain` needs no special
-instruction.
+instruction. `usmmla`, Arm's matrix product, takes eight bytes of two pixels: it has a kernel of its own
+(`neon_matrix`) and only its weights are described here.
 
 A new instruction set is one more subclass of `Dot`: what it stores decides the order of the packed weights.
 """
@@ -24,19 +25,25 @@ from mdcompiler.backends.kernels.tir import Expr, Function, Memory, splat, vecto
 from mdcompiler.target import Target
 
 Array = NDArray[Any]
-DotName = Literal["plain", "vpdpbusd", "pmaddwd", "sdot"]
+DotName = Literal["plain", "vpdpbusd", "pmaddwd", "sdot", "usmmla"]
 QUAD = 4
 """Input channels that one dot product takes."""
+OCTET = 8
+"""Input channels that one matrix product takes."""
 _WIDE_BYTES = 0x00FF00FF
 """Keeps bytes 0 and 2 of four, each in 16 bits."""
 
 
-class Dot(ABC):
-    """dtype: of the packed weights. low, high: what one weight may be. taken: what `spread` takes from every byte."""
+class Dot:
+    """dtype: of the packed weights. low, high: what one weight may be. taken: what is taken from every input byte."""
 
     dtype = "int8"
     low, high = -128, 127
     taken = 0
+
+
+class QuadDot(Dot, ABC):
+    """An instruction, or a few, that multiplies four bytes of one pixel."""
 
     @abstractmethod
     def spread(self, f: Function, source: Memory, index: Expr, lanes: int) -> Sequence[Expr]:
@@ -51,7 +58,7 @@ class Dot(ABC):
         return quads.reshape(*quads.shape[:-2], -1)
 
 
-class _Plain(Dot):
+class _Plain(QuadDot):
     """One channel at a time: weights [4][v]."""
 
     def spread(self, f: Function, source: Memory, index: Expr, lanes: int) -> Sequence[Expr]:
@@ -66,7 +73,7 @@ class _Plain(Dot):
         return super().pack(np.swapaxes(quads, -1, -2))
 
 
-class _Vpdpbusd(Dot):
+class _Vpdpbusd(QuadDot):
     """Weights [v][4]; vectors of 16 lanes."""
 
     def spread(self, f: Function, source: Memory, index: Expr, lanes: int) -> Sequence[Expr]:
@@ -76,7 +83,7 @@ class _Vpdpbusd(Dot):
         return vpdpbusd(total, four[0], weight.vector(at, lanes * QUAD), lanes)
 
 
-class _Pmaddwd(Dot):
+class _Pmaddwd(QuadDot):
     """Weights int16 [2][v][2]: the pairs (0, 2) of all channels, then the pairs (1, 3)."""
 
     dtype = "int16"
@@ -99,7 +106,7 @@ class _Pmaddwd(Dot):
         return pairs.reshape(*quads.shape[:-2], -1)
 
 
-class _Sdot(Dot):
+class _Sdot(QuadDot):
     """Weights [4][4]; the input's top bits are flipped, because sdot takes signed bytes. See `neon_convolution`."""
 
     taken = neon.SIGN
@@ -111,23 +118,40 @@ class _Sdot(Dot):
         return neon.sdot(total, weight.vector(at, lanes * QUAD), four[0], QUAD, 0)
 
 
-_DOTS: dict[DotName, Dot] = {"plain": _Plain(), "vpdpbusd": _Vpdpbusd(), "pmaddwd": _Pmaddwd(), "sdot": _Sdot()}
+_QUAD_DOTS: dict[DotName, QuadDot] = {
+    "plain": _Plain(),
+    "vpdpbusd": _Vpdpbusd(),
+    "pmaddwd": _Pmaddwd(),
+    "sdot": _Sdot(),
+}
+_USMMLA = Dot()
 _VPDPBUSD = {16: "llvm.x86.avx512.vpdpbusd.512"}
 _PMADDWD = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
 
 
 def dot_of(name: DotName) -> Dot:
-    """The instructions called `name`."""
-    return _DOTS[name]
+    """What the instructions called `name` want of their operands."""
+    return _USMMLA if name == "usmmla" else _QUAD_DOTS[name]
+
+
+def quad_dot_of(name: DotName) -> QuadDot:
+    """The instructions called `name`. Raises KeyError for one that has a kernel of its own."""
+    return _QUAD_DOTS[name]
 
 
 def choose_dot(target: Target) -> DotName:
-    """The fastest form that every processor of the target has."""
+    """The fastest dot product that every processor of the target has."""
     if "avx512_vnni" in target.cpu_flags and target.lanes in _VPDPBUSD:
         return "vpdpbusd"
     if "asimddp" in target.cpu_flags and target.lanes == neon.LANES:
         return "sdot"
     return "pmaddwd" if choose_processor(target) == "x86" and target.lanes in _PMADDWD else "plain"
+
+
+def choose_product(target: Target, by_blocks: bool) -> DotName:
+    """The same, or matrix products where the input lies in blocks of channels and there is more than one pixel."""
+    has_matrices = "i8mm" in target.cpu_flags and target.lanes == neon.LANES
+    return "usmmla" if by_blocks and has_matrices else choose_dot(target)
 
 
 def vpdpbusd(total: Expr, unsigned: Expr, signed: Expr, lanes: int) -> Expr:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mdcompiler.backends.kernels.convolution import ConvolutionShape, Layout, Tile
-from mdcompiler.backends.kernels.dot_product import QUAD, DotName, dot_of
+from mdcompiler.backends.kernels.dot_product import OCTET, QUAD, DotName, dot_of, quad_dot_of
 from mdcompiler.backends.kernels.geometry import Place, columns, for_tiles
 from mdcompiler.backends.kernels.integer_window import inner_column
 from mdcompiler.backends.kernels.later import tirx
@@ -24,10 +24,13 @@ from mdcompiler.backends.kernels.requantize import PLAIN_ENDING, Ending, Requant
 from mdcompiler.backends.kernels.saturate import VECTORS, part
 from mdcompiler.backends.kernels.tir import Expr, Function, Register
 
+_VECTOR_BYTES = 16
+"""Of the vectors that sdot takes."""
+
 
 @dataclass(frozen=True)
 class IntegerConvolution(ConvolutionShape):
-    """A workload. An interleaved source has QUAD bytes of slack behind it.
+    """A workload. An interleaved source has `slack` bytes behind it that may be read.
 
     ending: what follows the sums. dot: the instructions that form them. parts: how many tensors of the dot
     product's weights the weights are the sum of.
@@ -51,6 +54,35 @@ class IntegerConvolution(ConvolutionShape):
         return (self.in_blocks - 1) * full + -(-self._last_channels // QUAD)
 
     @property
+    def octets(self) -> int:
+        """Matrix products that one pixel takes over all channels."""
+        return -(-self.in_channels // OCTET)
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether what a row of the kernel reads of an interleaved picture is one vector that sdot takes by fours."""
+        fits = self.geometry.kernel[1] * self.in_channels <= _VECTOR_BYTES and self.geometry.dilation[1] == 1
+        return self.dot == "sdot" and self.source == "interleaved" and fits
+
+    @property
+    def row_quads(self) -> int:
+        """Dot products of such a row."""
+        return -(-self.geometry.kernel[1] * self.in_channels // QUAD)
+
+    @property
+    def slack(self) -> int:
+        """Bytes behind an interleaved source."""
+        return _VECTOR_BYTES if self.by_rows else QUAD
+
+    @property
+    def stored_weights(self) -> int:
+        """Weights of one output channel as they are packed, those that are zero included."""
+        if self.by_rows:
+            return self.geometry.kernel[0] * self.row_quads * QUAD
+        channels = self.octets * OCTET if self.dot == "usmmla" else self.quads_in_all * QUAD
+        return channels * self.geometry.taps
+
+    @property
     def _last_channels(self) -> int:
         return self.in_channels - (self.in_blocks - 1) * self.channel_block
 
@@ -72,9 +104,8 @@ class IntegerConvolutionWriter:
         self.f = Function(name)
         channels = work.out_blocks * self.lanes
         self.source = self.f.buffer("source", self._source_size(), "uint8", self._alignment(work.source))
-        weights = channels * work.quads_in_all * QUAD * work.geometry.taps * work.parts
-        self.dot = dot_of(work.dot)
-        self.weight = self.f.buffer("weight", weights, self.dot.dtype)
+        weights = channels * work.stored_weights * work.parts
+        self.weight = self.f.buffer("weight", weights, dot_of(work.dot).dtype)
         classes = [len(work.geometry.border_classes(axis)) for axis in (0, 1)]
         self.column_classes = classes[1]
         self.start = self.f.buffer("start", classes[0] * classes[1] * channels, "int32")
@@ -88,7 +119,7 @@ class IntegerConvolutionWriter:
 
     def _source_size(self) -> int:
         work = self.work
-        slack = QUAD if work.source == "interleaved" else 0
+        slack = work.slack if work.source == "interleaved" else 0
         return work.in_blocks * work.channel_block * work.geometry.pixels + slack
 
     def write(self) -> tirx.PrimFunc:
@@ -142,18 +173,18 @@ class IntegerConvolutionWriter:
         self, tile: list[list[Register]], taps: list[int], first: Expr, place: Place, step: tuple[Expr, ...]
     ) -> None:
         """Add the products of one quad under one tap; step: input block, kernel row and column, quad."""
-        lanes, parts = self.lanes, self.work.parts
+        lanes, parts, dot = self.lanes, self.work.parts, quad_dot_of(self.work.dot)
         block, kh, kw, quad = step
         y = self.geometry.source(0, place.row, kh)
         weights = self._weight_index(first, block, kh, kw, quad)
         for p in taps:
             x = self.geometry.source(1, place.start + p, kw)
             pixel = block * self.geometry.source_plane + y * self.geometry.size[1] + x
-            four = self.dot.spread(self.f, self.source, pixel * self.work.channel_block + quad * QUAD, lanes)
+            four = dot.spread(self.f, self.source, pixel * self.work.channel_block + quad * QUAD, lanes)
             for group, registers in enumerate(tile):
                 for number in range(parts):
                     at = weights + (group * parts + number) * lanes * QUAD
-                    registers[p].set(self.dot.multiply(registers[p].get(), four, self.weight, at, lanes))
+                    registers[p].set(dot.multiply(registers[p].get(), four, self.weight, at, lanes))
 
     def _weight_index(self, first: Expr, block: Expr, kh: Expr, kw: Expr, quad: Expr) -> Expr:
         """Where the vectors of one step of the reduction start: [O/(g v)][C/b][kh][kw][quad][g][part][v][4]."""

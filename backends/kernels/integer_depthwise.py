@@ -3,15 +3,17 @@
 The products are formed and added in float32: |x| <= 255 and |w| <= 255 over at most 256 taps stay below
 2^24, so every sum is exact, and float32 multiply-adds are faster than int32 ones. The zero point of the
 input is in `start`, as in `integer_convolution`. Where the processor has better instructions,
-`integer_window` takes four taps at a time.
+`integer_window` and `neon_window` take four taps at a time.
 """
 
 from __future__ import annotations
 
+from mdcompiler.backends.kernels import neon
 from mdcompiler.backends.kernels.geometry import Place, columns
 from mdcompiler.backends.kernels.integer_window import IntegerWindow, QuadWriter, WindowWriter
 from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.neon_depthwise import HalvesWriter
+from mdcompiler.backends.kernels.neon_window import NeonQuadWriter
 from mdcompiler.backends.kernels.tir import Expr, Register, splat
 
 MOST_TAPS = 256
@@ -21,6 +23,8 @@ def write_integer_window(name: str, work: IntegerWindow, pixels: int) -> tirx.Pr
     """`name(source, weight, start, …requantizer…, target, begin, end)`; weight: see `pack_integer_window`."""
     if work.by_halves:
         return HalvesWriter(name, work, pixels).write()
+    if work.by_quads and work.lanes == neon.LANES:
+        return NeonQuadWriter(name, work, pixels).write()
     return (QuadWriter if work.by_quads else _FloatWriter)(name, work, pixels).write()
 
 

@@ -6,6 +6,7 @@ the integer reference; parameters come in buffers (`requantize`).
 
 from __future__ import annotations
 
+from mdcompiler.backends.kernels import neon
 from mdcompiler.backends.kernels.channelwise import over_elements
 from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.look_up import PERMUTED, TABLE_SIZE, look_up
@@ -74,17 +75,24 @@ def write_quantize(name: str, size: int, lanes: int) -> tirx.PrimFunc:
     return f.finish()
 
 
-def write_dequantize(name: str, size: int, lanes: int) -> tirx.PrimFunc:
+def write_dequantize(name: str, size: int, lanes: int, processor: Processor = "any") -> tirx.PrimFunc:
     """`name(source uint8, scale [1], numbers, target float32, begin, end)`: numbers[OWN_ZERO] is the zero point."""
     f = Function(name)
     source, scale = f.buffer("source", size, "uint8", 1), f.buffer("scale", 1)
     numbers, target = f.buffer("numbers", NUMBERS, "int32"), f.buffer("target", size, alignment=4)
+    by_words = processor == "neon"
 
     def convert(index: Expr, width: int) -> None:
-        value = _integers(source, index, width) - splat(numbers[OWN_ZERO], width)
-        target.store(index, width, value.astype(vector_type("float32", width)) * splat(scale[0], width))
+        if by_words and width == neon.BYTES:
+            bytes_ = f.let("bytes", source.vector(index, width), f"uint8x{width}")
+            parts, lanes = neon.words(neon.less(bytes_, numbers[OWN_ZERO])), neon.LANES
+        else:
+            parts, lanes = [_integers(source, index, width) - splat(numbers[OWN_ZERO], width)], width
+        for place, part in enumerate(parts):
+            value = part.astype(vector_type("float32", lanes)) * splat(scale[0], lanes)
+            target.store(index + place * lanes, lanes, value)
 
-    over_elements(f, size, lanes, convert)
+    over_elements(f, size, neon.BYTES if by_words else lanes, convert)
     return f.finish()
 
 

@@ -6,8 +6,10 @@ Memory is blocked [C/v][P][v]. Arithmetic as in the integer reference; parameter
 
 from __future__ import annotations
 
+from mdcompiler.backends.kernels import neon
 from mdcompiler.backends.kernels.dot_product import QUAD, vpdpbusd
 from mdcompiler.backends.kernels.later import tirx
+from mdcompiler.backends.kernels.neon_sum import sum_pixels
 from mdcompiler.backends.kernels.requantize import (
     HIGH,
     LOW,
@@ -26,7 +28,13 @@ _SUMS = 4
 
 
 def write_integer_mean(
-    name: str, blocks: int, pixels: int, lanes: int, rounding: Rounding, by_quads: bool = False
+    name: str,
+    blocks: int,
+    pixels: int,
+    lanes: int,
+    rounding: Rounding,
+    by_quads: bool = False,
+    processor: Processor = "any",
 ) -> tirx.PrimFunc:
     """`name(source, multiplier [1], shift [1], numbers, target [blocks][v], begin, end)`: a task is one block.
 
@@ -38,7 +46,9 @@ def write_integer_mean(
     numbers = f.buffer("numbers", NUMBERS, "int32")
     target = f.buffer("target", blocks * lanes, "uint8", lanes)
     with f.range() as block:
-        total = _sum(f, source, block * pixels * lanes, pixels, lanes, by_quads)
+        start = block * pixels * lanes
+        by_words = processor == "neon"
+        total = sum_pixels(f, source, start, pixels) if by_words else _sum(f, source, start, pixels, lanes, by_quads)
         centred = total - splat(numbers[OWN_ZERO] * pixels, lanes)
         mean = rescale(centred, splat(multiplier[0], lanes), splat(shift[0], lanes), lanes, rounding)
         value = to_bytes(f, [mean], numbers[ZERO], (numbers[LOW], numbers[HIGH]), lanes, "any")
@@ -86,10 +96,16 @@ def write_integer_gate(
     target = f.buffer("target", blocks * pixels * lanes, "uint8", lanes)
     integers = vector_type("int32", lanes)
 
-    def scaled(at: Expr, other: Expr) -> Expr:
-        own = source.vector(at, lanes).astype(integers)
-        product = _product(own, splat(numbers[OWN_ZERO], lanes), other, lanes, rounding)
+    def scaled(product: Expr) -> Expr:
         return rescale(product, splat(multiplier[0], lanes), splat(shift[0], lanes), lanes, rounding, processor)
+
+    def products(at: Expr, width: int, other: Expr) -> list[Expr]:
+        if processor == "neon" and width == VECTORS:
+            narrow = other.astype(f"int16x{lanes}")
+            own = neon.less(source.vector(at, width * lanes), numbers[OWN_ZERO])
+            return [neon.smull(quarter, narrow) for quarter in neon.quarters(own)]
+        pixels_ = (source.vector(at + pixel * lanes, lanes).astype(integers) for pixel in range(width))
+        return [_product(own, splat(numbers[OWN_ZERO], lanes), other, lanes, rounding) for own in pixels_]
 
     with f.range() as block:
         other = gate.vector(block * lanes, lanes).astype(integers) - splat(numbers[OTHER_ZERO], lanes)
@@ -98,7 +114,7 @@ def write_integer_gate(
         for start, count, width in ((0, full, VECTORS), (full * VECTORS, min(rest, 1), rest)):
             with f.loop(0, count, "some") as some:
                 at = (block * pixels + start + some * width) * lanes
-                values = [scaled(at + pixel * lanes, other) for pixel in range(width)]
+                values = [scaled(product) for product in products(at, width, other)]
                 if values:
                     value = to_bytes(f, values, numbers[ZERO], (numbers[LOW], numbers[HIGH]), lanes, processor)
                     target.store(at, width * lanes, part(value, 0, width * lanes))

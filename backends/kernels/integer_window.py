@@ -23,8 +23,8 @@ from mdcompiler.backends.kernels.tir import Expr, Function, Register, splat
 class IntegerWindow(WindowShape):
     """A workload: one filter for each channel.
 
-    ending: what follows the sums. by_quads: with the instructions of this file. by_halves: with Arm's smlal
-    (`neon_depthwise`). Otherwise in float32.
+    ending: what follows the sums. by_quads: four taps at once, with the instructions of this file or, four lanes
+    being NEON's, of `neon_window`. by_halves: with Arm's smlal (`neon_depthwise`). Otherwise in float32.
     """
 
     ending: Ending = PLAIN_ENDING

@@ -24,6 +24,11 @@ def signed(values: Expr, count: int) -> Expr:
     return tirx.reinterpret(f"int8x{count}", values ^ splat(SIGN, count, "uint8"))
 
 
+def four_times(word: Expr) -> Expr:
+    """Four uint8 in every word of sixteen: one load (ld1r), where four bytes alone take several instructions."""
+    return tirx.reinterpret(f"uint8x{BYTES}", splat(tirx.reinterpret("int32", word), LANES))
+
+
 def sdot(total: Expr, weights: Expr, values: Expr, count: int, quad: int) -> Expr:
     """total[o] + sum of weights[4 o + i] * values[4 quad + i], i < 4.
 
@@ -33,7 +38,28 @@ def sdot(total: Expr, weights: Expr, values: Expr, count: int, quad: int) -> Exp
         word = tirx.reinterpret("int32", values)
     else:
         word = tirx.Shuffle([tirx.reinterpret(f"int32x{count // LANES}", values)], [quad])
-    return _call(f"int32x{LANES}", "sdot", total, weights, tirx.reinterpret(f"int8x{BYTES}", splat(word, LANES)))
+    return sdot_each(total, weights, tirx.reinterpret(f"int8x{BYTES}", splat(word, LANES)))
+
+
+def sdot_each(total: Expr, weights: Expr, values: Expr) -> Expr:
+    """total[o] + sum of weights[4 o + i] * values[4 o + i], i < 4; int32x4 and int8x16."""
+    return _call(f"int32x{LANES}", "sdot", total, weights, values)
+
+
+def usmmla(total: Expr, values: Expr, weights: Expr) -> Expr:
+    """total[2 p + o] + sum over i < 8 of values[8 p + i] * weights[8 o + i] for p, o < 2.
+
+    total: int32x4; values: int8x16, read as unsigned; weights: int8x16.
+    """
+    return _call(f"int32x{LANES}", "usmmla", total, values, weights)
+
+
+def alternate(words: Sequence[Expr], start: int, count: int) -> Expr:
+    """int32x4: words `start` and `start` + 1 of two vectors of `count`, in turn (zip); one word is taken twice."""
+    if count == 1:
+        once = tirx.Shuffle(list(words), [0, 1])
+        return _join(once, once, 2)
+    return tirx.Shuffle(list(words), [start, count + start, start + 1, count + start + 1])
 
 
 def pairs(values: Expr, count: int) -> list[Expr]:
@@ -44,6 +70,26 @@ def pairs(values: Expr, count: int) -> list[Expr]:
         tirx.Shuffle([values], list(range(start, start + 2 * LANES))).astype("int16x8")
         for start in range(0, count * LANES, 2 * LANES)
     ]
+
+
+def less(values: Expr, zero: Expr) -> Expr:
+    """uint8x16 - zero (0 … 255) as int16x16: two subtractions that widen (usubl)."""
+    return values.astype(f"int16x{BYTES}") - splat(zero.astype("uint8").astype("int16"), BYTES)
+
+
+def words(values: Expr) -> list[Expr]:
+    """int16x16 as four int32x4."""
+    return [quarter.astype(f"int32x{LANES}") for quarter in quarters(values)]
+
+
+def quarters(values: Expr) -> list[Expr]:
+    """Sixteen elements by fours."""
+    return [tirx.Shuffle([values], list(range(start, start + LANES))) for start in range(0, BYTES, LANES)]
+
+
+def smull(left: Expr, right: Expr) -> Expr:
+    """The products of two int16x4; int32x4."""
+    return _call(f"int32x{LANES}", "smull", left, right)
 
 
 def smlal(total: Expr, left: Expr, right: Expr, half: int) -> Expr:

@@ -28,7 +28,7 @@ _UNROLLED = (4, 2, 1)
 
 def suits_neon(work: IntegerConvolution) -> bool:
     """Whether each pixel of a channel block is one word that sdot can take."""
-    return work.dot == "sdot" and (work.source == "blocked" or work.in_channels <= QUAD)
+    return work.dot == "sdot" and work.source == "blocked"
 
 
 def write_neon_convolution(name: str, work: IntegerConvolution, tile: Tile) -> tirx.PrimFunc:
@@ -69,15 +69,9 @@ class _Writer(IntegerConvolutionWriter):
         y, x = self.geometry.source(0, place.row, kh), self.geometry.source(1, place.start, 0)
         origin = block * self.geometry.source_plane + y * self.geometry.size[1] + x
         words: Words = {}
-        for start, count in self._pieces(wanted):
-            size = count * QUAD
-            loaded = self.source.vector((origin + start) * self.work.channel_block, size)
+        for start, count in pieces(wanted[0], wanted[-1] + 1):
+            loaded = self.source.vector((origin + start) * self.work.channel_block, count * QUAD)
+            loaded, size = (neon.four_times(loaded), neon.BYTES) if count == 1 else (loaded, count * QUAD)
             vector = self.f.let("x", neon.signed(loaded, size), f"int8x{size}")
-            words.update({start + i: (vector, size, i) for i in range(count)})
+            words = {start + i: (vector, size, i) for i in range(count)} | words
         return words
-
-    def _pieces(self, wanted: list[int]) -> Iterator[tuple[int, int]]:
-        """What to load together; pixels of an interleaved picture are no words."""
-        if self.work.source == "interleaved":
-            return ((column, 1) for column in wanted)
-        return pieces(wanted[0], wanted[-1] + 1)

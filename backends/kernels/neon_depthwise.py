@@ -52,5 +52,5 @@ class HalvesWriter(WindowWriter):
             loaded = self.source.vector(self.source_index(block, y, x + start), count * neon.LANES)
             for pair, values in enumerate(neon.pairs(loaded, count)):
                 vector = self.f.let("x", values, "int16x8")
-                words.update({start + _HALVES * pair + half: (vector, half) for half in range(min(_HALVES, count))})
+                words = {start + _HALVES * pair + half: (vector, half) for half in range(min(_HALVES, count))} | words
         return words

@@ -1,7 +1,7 @@
 """Rows of bytes on NEON: which pixels a tile reads under its taps, and how many at a time.
 
 Channels are in blocks of four, so a pixel of a block is one word; four, two or one of them are read together, and
-never one beyond those that are wanted.
+never one beyond those that are wanted: what is left at the end is read with some of those before it once more.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _PIECES = (4, 2, 1)
 
 
 def pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """The words [start, stop) as (first, how many)."""
+    """The words [start, stop) as (first, how many); the last may overlap the one before it."""
+    count = next(size for size in _PIECES if size <= stop - start)
     while start < stop:
-        count = next(size for size in _PIECES if size <= stop - start)
-        yield start, count
+        yield min(start, stop - count), count
         start += count
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdcompiler.backends.kernels.dot_product import QUAD, Dot, DotName, dot_of
+from mdcompiler.backends.kernels.dot_product import OCTET, QUAD, Dot, DotName, QuadDot, dot_of, quad_dot_of
 from mdcompiler.backends.kernels.geometry import Axis, Geometry
 from mdcompiler.backends.kernels.integer_convolution import IntegerConvolution
 from mdcompiler.backends.kernels.integer_window import IntegerWindow
@@ -42,19 +42,36 @@ def pack_convolution(weight: Array, lanes: int, groups: int, channel_block: int)
 def pack_integer_convolution(weight: Array, work: IntegerConvolution, groups: int) -> Array:
     """[O, C, kh, kw] integers, zero point taken off, as the int8 kernel reads them.
 
-    [O/(g v)][C/b][kh][kw][b/4][g][part][4 v in the dot product's order], parts that add up to the weights, zeros
-    beyond the last channel.
+    [O/(g v)][C/b][kh][kw][b/4][g][part][4 v in the dot product's order], for matrix products
+    [O/(g v)][C/8][kh][kw][g][part][v][8], where a row of the kernel is one vector
+    [O/(g v)][kh][kw C/4][g][part][v][4]; parts that add up to the weights, zeros beyond the last channel.
     """
+    if work.by_rows:
+        weight = weight.transpose(0, 3, 1, 2).reshape(len(weight), -1, weight.shape[2], 1)  # [O, kw C, kh, 1]
     outputs, channels = _pad_first(weight.astype(np.int16), work.lanes), weight.shape[1]
     tiles = outputs.reshape(-1, groups, work.lanes, *weight.shape[1:])
+    if work.by_rows:
+        return np.ascontiguousarray(_pack_quads(tiles, work.parts, quad_dot_of(work.dot)))
+    if work.dot == "usmmla":
+        return _pack_octets(tiles, work.parts, dot_of(work.dot))
     parts = [
-        _pack_quads(tiles[:, :, :, start : start + work.channel_block], work.parts, dot_of(work.dot))
+        _pack_quads(tiles[:, :, :, start : start + work.channel_block], work.parts, quad_dot_of(work.dot))
         for start in range(0, channels, work.channel_block)
     ]
     return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
 
-def _pack_quads(tiles: Array, parts: int, dot: Dot) -> Array:
+def _pack_octets(tiles: Array, parts: int, dot: Dot) -> Array:
+    """[T, g, v, C, kh, kw] int16 -> [T, C/8 kh kw g part v 8]"""
+    missing = -tiles.shape[3] % OCTET
+    padded = np.pad(tiles, [(0, 0)] * 3 + [(0, missing)] + [(0, 0)] * 2)
+    octets = padded.reshape(*padded.shape[:3], -1, OCTET, *padded.shape[4:])
+    stacked = np.stack(split_weights(octets, parts, dot), axis=2)  # T g part v octet 8 kh kw
+    ordered = stacked.transpose(0, 4, 6, 7, 1, 2, 3, 5).reshape(len(tiles), -1)
+    return np.ascontiguousarray(ordered).astype(dot.dtype)
+
+
+def _pack_quads(tiles: Array, parts: int, dot: QuadDot) -> Array:
     """[T, g, v, b, kh, kw] int16 -> [T, kh kw b/4 g part 4v]"""
     missing = -tiles.shape[3] % QUAD
     padded = np.pad(tiles, [(0, 0)] * 3 + [(0, missing)] + [(0, 0)] * 2)

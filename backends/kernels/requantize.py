@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from mdcompiler.backends.kernels import neon
 from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.look_up import TABLE_SIZE, look_up
 from mdcompiler.backends.kernels.saturate import VECTORS, Processor, nearest, part, to_bytes
@@ -93,20 +94,31 @@ class Requantizer:
         return to_bytes(self.f, values, self.numbers[zero], bounds, self.lanes, self.ending.processor)
 
     def _add(self, own: Expr, count: int, index: Expr) -> Expr:
-        assert self.residual is not None
         assert self.factors is not None
-        lanes, integers = self.lanes, vector_type("int32", self.lanes)
-        own_zero, other_zero = (splat(self.numbers[place], lanes) for place in (OWN_ZERO, OTHER_ZERO))
-        sums = []
-        for pixel in range(count):
-            first = part(own, pixel * lanes, lanes).astype(integers) - own_zero
-            second = self.residual.vector(index + pixel * lanes, lanes).astype(integers) - other_zero
-            sums.append(
-                add_quantized(
-                    first, second, self.numbers, self.factors, lanes, self.ending.rounding, self.ending.processor
-                )
-            )
+        ending = self.ending
+        sums = [
+            add_quantized(*pair, self.numbers, self.factors, self.lanes, ending.rounding, ending.processor)
+            for pair in self._operands(own, count, index)
+        ]
         return self._bytes(sums, SUM_ZERO, (SUM_LOW, SUM_HIGH))
+
+    def _operands(self, own: Expr, count: int, index: Expr) -> list[tuple[Expr, Expr]]:
+        """Each pixel of `own` and of the residual as int32 vectors without their zero points."""
+        assert self.residual is not None
+        lanes, integers = self.lanes, vector_type("int32", self.lanes)
+        zeros = [self.numbers[place] for place in (OWN_ZERO, OTHER_ZERO)]
+        if self.ending.processor == "neon" and count == VECTORS:
+            both = (own, self.f.let("other", self.residual.vector(index, count * lanes), f"uint8x{count * lanes}"))
+            first, second = (neon.words(neon.less(*pair)) for pair in zip(both, zeros, strict=True))
+            return list(zip(first, second, strict=True))
+        pairs = []
+        for at in range(0, count * lanes, lanes):
+            values = part(own, at, lanes), self.residual.vector(index + at, lanes)
+            first, second = (
+                value.astype(integers) - splat(zero, lanes) for value, zero in zip(values, zeros, strict=True)
+            )
+            pairs.append((first, second))
+        return pairs
 
 
 def add_quantized(

@@ -21,6 +21,9 @@ from mdcompiler.backends.kernels.integer_convolution import IntegerConvolution, 
 from mdcompiler.backends.kernels.integer_depthwise import write_integer_window
 from mdcompiler.backends.kernels.integer_window import IntegerWindow
 from mdcompiler.backends.kernels.neon_convolution import suits_neon, write_neon_convolution
+from mdcompiler.backends.kernels.neon_matrix import suits_matrix, write_matrix_convolution
+from mdcompiler.backends.kernels.neon_picture import suits_picture, write_picture_convolution
+from mdcompiler.backends.kernels.neon_rows_convolution import write_rows_convolution
 from mdcompiler.backends.kernels.winograd import WinogradTile
 from mdcompiler.backends.kernels.winograd_multiply import write_winograd_multiply
 from mdcompiler.backends.kernels.winograd_source import write_winograd_source
@@ -106,7 +109,8 @@ class ConvolutionSource(_TileStrips):
         return _symbol("pointwise" if self.work.geometry.is_pointwise else "conv", self)
 
     def write(self) -> Any:
-        return write_convolution(self.symbol, self.work, self.tile)
+        write = write_picture_convolution if suits_picture(self.work) else write_convolution
+        return write(self.symbol, self.work, self.tile)
 
 
 @dataclass(frozen=True)
@@ -168,8 +172,7 @@ class IntegerConvolutionSource(_TileStrips):
         return _symbol("pointwise_int8" if self.work.geometry.is_pointwise else "conv_int8", self)
 
     def write(self) -> Any:
-        write = write_neon_convolution if suits_neon(self.work) else write_integer_convolution
-        return write(self.symbol, self.work, self.tile)
+        return _integer_writer(self.work)(self.symbol, self.work, self.tile)
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,15 @@ class ChannelwiseSource:
 
     def write(self) -> Any:
         return _CHANNELWISE[self.template](self.symbol, *self.arguments)
+
+
+def _integer_writer(work: IntegerConvolution) -> Callable[[str, IntegerConvolution, Tile], Any]:
+    """Which kernel computes it: where none of Arm's does, the one for any processor."""
+    if work.by_rows:
+        return write_rows_convolution
+    if suits_matrix(work):
+        return write_matrix_convolution
+    return write_neon_convolution if suits_neon(work) else write_integer_convolution
 
 
 def _even(extent: int, limit: int) -> int:

@@ -49,8 +49,20 @@ def _group_bytes(work: ConvolutionShape) -> int:
 
 
 def window_tiles(work: WindowShape, target: Target) -> list[WindowTile]:
-    """Every tile of a kernel that slides over each channel by itself."""
-    return [WindowTile(pixels) for pixels in _widths(work.geometry.out[1], target.vector_registers - 2)]
+    """Every tile of a kernel that slides over each channel by itself.
+
+    NEON multiplies registers only, so the columns under a tile take some too; x86 multiplies by memory.
+    """
+    widths = _widths(work.geometry.out[1], target.vector_registers - 2)
+    if "asimd" in target.cpu_flags:
+        most = target.vector_registers + 1  # the first column is done with when the last is read
+        widths = [width for width in widths if width + _columns(work, width) <= most] or widths[:1]
+    return [WindowTile(pixels) for pixels in widths]
+
+
+def _columns(work: WindowShape, pixels: int) -> int:
+    """Columns of the picture under one row of the kernel of a tile."""
+    return (pixels - 1) * work.geometry.stride[1] + work.geometry.kernel[1]
 
 
 def winograd_tiles(work: Convolution, target: Target) -> list[WinogradTile]:

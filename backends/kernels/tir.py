@@ -134,9 +134,13 @@ class Function:
     def emit(self, statement: Any) -> None:
         self._bodies[-1].append(statement)
 
+    def body(self) -> Any:
+        """The statements written so far, as one."""
+        return _sequence(self._bodies[0])
+
     def finish(self) -> tirx.PrimFunc:
         """The function as TIR."""
-        function = tirx.PrimFunc([*self._parameters, self.begin, self.end], _sequence(self._bodies[0]))
+        function = tirx.PrimFunc([*self._parameters, self.begin, self.end], self.body())
         return function.with_attr("global_symbol", self.name).with_attr("tirx.noalias", True)
 
     @contextmanager

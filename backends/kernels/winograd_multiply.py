@@ -136,9 +136,6 @@ class _Writer:
 
     def _store(self, block: Expr, pixel: Expr, value: Expr) -> None:
         index = (block * self.work.geometry.out_pixels + pixel) * self.lanes
-        if self.work.residual == "before":
-            value = value + self.residual.vector(index, self.lanes)
-        value = self.work.activation.apply(value, self.lanes)
-        if self.work.residual == "after":
-            value = value + self.residual.vector(index, self.lanes)
-        self.target.store(index, self.lanes, value)
+        work, lanes = self.work, self.lanes
+        value = work.activation.end(value, lanes, work.residual, lambda: self.residual.vector(index, lanes))
+        self.target.store(index, lanes, value)

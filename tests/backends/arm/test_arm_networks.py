@@ -38,7 +38,7 @@ def test_float_network_on_the_oldest_processor(tmp_path: Path) -> None:
             assert within_float_tolerance(got[name], want), describe_difference(got[name], want)
 
 
-@pytest.mark.parametrize("target", ["arm64", "cortex-a76"])
+@pytest.mark.parametrize("target", ["arm64", "cortex-a76", "neoverse-v1"])
 def test_int8_network_is_exact(target: str, tmp_path: Path) -> None:
     spec, rule = small_spec(), find_scheme("cpu")
     module, pipeline = quantized(spec, rule, target)
