@@ -32,6 +32,12 @@ class EdgeTpuBackend:
 
         return why_not(kernel)
 
+    def check_ready(self, target: Target) -> None:
+        """Raises MissingToolError without the extra `edgetpu`."""
+        from mdcompiler.backends.tflite.litert import schema
+
+        schema()
+
     def passes(self, target: Target) -> Sequence[Pass]:
         return ()
 

@@ -7,18 +7,19 @@ and a predicted mapping; with it also `model_edgetpu.tflite`, which the chip run
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from mdcompiler.backends.edgetpu.compiler_log import CompilerLog, parse_log
-from mdcompiler.errors import UnsupportedError
+from mdcompiler.backends.tflite.device_compiler import DeviceCompiler
 
 PROGRAM = "edgetpu_compiler"
 COMPILED_FILE = "model_edgetpu.tflite"
-_LIMIT_SECONDS = 600
-_TOLD_CHARACTERS = 2000
+_COMPILER = DeviceCompiler(
+    f"compiling for the Edge TPU with {PROGRAM}",
+    "Change the network as it says, or take the program off PATH: the file for LiteRT is then written without it.",
+)
 
 
 @dataclass(frozen=True)
@@ -40,31 +41,10 @@ def run_compiler(program: str, file: bytes) -> Compiled:
         folder = Path(name)
         source = folder / "model.tflite"
         source.write_bytes(file)
-        words = _run([program, "-s", "-o", str(folder), str(source)])
+        words = _COMPILER.run([program, "-s", "-o", str(folder), str(source)])
         made = folder / COMPILED_FILE
         if not made.is_file():
-            raise _failure("it wrote no file", words)
+            raise _COMPILER.failure("it wrote no file", words)
         log = made.with_suffix(".log")
         text = words + "\n" + (log.read_text(errors="replace") if "\nOperator " not in words and log.is_file() else "")
         return Compiled(made.read_bytes(), parse_log(text))
-
-
-def _run(command: list[str]) -> str:
-    try:
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=_LIMIT_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _failure(str(error), "") from error
-    words = done.stdout.decode(errors="replace")
-    if done.returncode:
-        raise _failure(f"it ended with {done.returncode}", words)
-    return words
-
-
-def _failure(what: str, words: str) -> UnsupportedError:
-    told = f": {words[-_TOLD_CHARACTERS:].strip()}" if words.strip() else ""
-    return UnsupportedError(
-        f"compiling for the Edge TPU with {PROGRAM}: {what}{told}. Change the network as it says, or take the program "
-        "off PATH: the file for LiteRT is then written without it."
-    )

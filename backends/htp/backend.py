@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mdcompiler.backend import Emission, Runnable
+from mdcompiler.artifact import Artifact
+from mdcompiler.backend import Emission, Proof, Runnable
 from mdcompiler.progress import Progress
 from mdcompiler.target import Target
 
@@ -32,11 +33,25 @@ class HtpBackend:
 
         return why_not(kernel)
 
+    def check_ready(self, target: Target) -> None:
+        """Raises TargetError for a Hexagon version without HTP, MissingToolError without the extra `htp`."""
+        from mdcompiler.backends.htp.archs import archs_of
+        from mdcompiler.backends.htp.qnn import check_installed
+
+        archs_of(target)
+        check_installed()
+
     def why_not_run(self, target: Target) -> str:
         """Why the emulator cannot run here what is compiled for `target`; "" when it can."""
         from mdcompiler.backends.htp.qnn import why_missing
 
         return why_missing()
+
+    def block_proof(self, artifact: Artifact) -> Proof | None:
+        """How far each block was from the integer reference on the emulator when the artifact was made."""
+        from mdcompiler.backends.htp.proof import block_proof
+
+        return block_proof(artifact.manifest.facts)
 
     def passes(self, target: Target) -> Sequence[Pass]:
         from mdcompiler.backends.htp.lower_clamps import LowerClamps

@@ -23,7 +23,7 @@ from mdcompiler.build_manifest import tensor_specs
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress
 from mdcompiler.quantization.integer_reference import IntegerReference
-from mdcompiler.quantization.scheme import SCHEME_KEY, find_scheme
+from mdcompiler.quantization.scheme import find_scheme, read_scheme
 from mdcompiler.self_check import CHECK_FILE, record_check, seeded_inputs
 
 _STAGE = "emit"
@@ -60,7 +60,8 @@ def _runnable(module: Module, found: Cut, context: Context) -> SplitRunnable:
 
 
 def _checker(module: Module, found: Cut) -> Checker:
-    reference = IntegerReference(module, find_scheme(module.metadata[SCHEME_KEY]))
+    scheme = read_scheme(module.metadata) or find_scheme(module.target.scheme)
+    reference = IntegerReference(module, scheme)
     return Checker(module, found, reference, seeded_inputs(tensor_specs(input_specs(module))))
 
 

@@ -33,6 +33,14 @@ class VelaBackend:
 
         return why_not(kernel)
 
+    def check_ready(self, target: Target) -> None:
+        """Raises MissingToolError without the extra `vela`, UnsupportedError for an accelerator that it has not."""
+        from mdcompiler.backends.tflite.litert import schema
+        from mdcompiler.backends.vela.vela import check_vela
+
+        schema()
+        check_vela(target.name)
+
     def passes(self, target: Target) -> Sequence[Pass]:
         return ()
 

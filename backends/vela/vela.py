@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from mdcompiler.backends.tflite.device_compiler import DeviceCompiler
 from mdcompiler.errors import MissingToolError, UnsupportedError
 
 PACKAGE = "ethosu"
@@ -18,8 +18,7 @@ ACCELERATORS = (
     *("ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512"),
     *("ethos-u85-128", "ethos-u85-256", "ethos-u85-512", "ethos-u85-1024", "ethos-u85-2048"),
 )
-_LIMIT_SECONDS = 600
-_TOLD_CHARACTERS = 2000
+_COMPILER = DeviceCompiler("compiling for Ethos-U with Vela", "Change the network as it says.")
 
 
 @dataclass(frozen=True)
@@ -49,27 +48,9 @@ def run_vela(file: bytes, accelerator: str) -> VelaOutput:
         source, out = folder / "model.tflite", folder / "out"
         source.write_bytes(file)
         options = ["--accelerator-config", accelerator, "--output-dir", str(out), "--verbose-performance"]
-        words = _run([sys.executable, "-m", MODULE, str(source), *options])
+        words = _COMPILER.run([sys.executable, "-m", MODULE, str(source), *options])
         found = {key: sorted(out.glob(key)) for key in (COMPILED_FILE, "*_per-layer.csv", "*_summary_*.csv")}
         if not all(found.values()):
-            raise _failure("it did not write all of its files", words)
+            raise _COMPILER.failure("it did not write all of its files", words)
         compiled, layers, summary = (paths[0] for paths in found.values())
         return VelaOutput(compiled.read_bytes(), layers.read_text(), summary.read_text())
-
-
-def _run(command: list[str]) -> str:
-    try:
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=_LIMIT_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _failure(str(error), "") from error
-    words = done.stdout.decode(errors="replace")
-    if done.returncode:
-        raise _failure(f"it ended with {done.returncode}", words)
-    return words
-
-
-def _failure(what: str, words: str) -> UnsupportedError:
-    told = f": {words[-_TOLD_CHARACTERS:].strip()}" if words.strip() else ""
-    return UnsupportedError(f"compiling for Ethos-U with Vela: {what}{told}. Change the network as it says.")

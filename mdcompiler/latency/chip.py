@@ -6,13 +6,11 @@ Those in `chips/` ship; any path to a `.yaml` file works in their place.
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mdcompiler.data_file import parse_data_file, read_data_file
+from mdcompiler.data_file import NamedData, find_data, shipped_data
 from mdcompiler.errors import TargetError
 
 _BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
@@ -42,7 +40,7 @@ class Peaks(BaseModel):
     vector_gmacs: Figure
 
 
-class Chip(BaseModel):
+class Chip(NamedData):
     """One accelerator.
 
     family: chips of one family borrow from one another's calibration where one has no measurement.
@@ -103,9 +101,7 @@ def element_bytes(precision: str) -> int:
 @lru_cache(maxsize=1)
 def shipped_chips() -> dict[str, Chip]:
     """The chips that come with the package, by name."""
-    folder = files("mdcompiler.latency") / "chips"
-    found = [_parse(item.read_text(), item.name) for item in folder.iterdir() if item.name.endswith(".yaml")]
-    return {chip.name: chip for chip in sorted(found, key=lambda chip: chip.name)}
+    return shipped_data("mdcompiler.latency", "chips", "chip", Chip)
 
 
 def find_chip(name: str) -> Chip:
@@ -113,22 +109,9 @@ def find_chip(name: str) -> Chip:
 
     Raises TargetError for an unknown name, an unreadable file or a bad field.
     """
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        return _parse(read_data_file(path, "chip"), str(path))
-    chips = shipped_chips()
-    if name not in chips:
-        raise TargetError(
-            f"chip {name!r} is unknown; there are {', '.join(chips)}. "
-            "Choose one of them or give the path of a chip file (.yaml)."
-        )
-    return chips[name]
+    return find_data(name, "chip", Chip, shipped_chips)
 
 
 def chip_of_target(target: str) -> Chip | None:
     """The shipped chip that a target compiles for; None where there is none."""
     return next((chip for chip in shipped_chips().values() if target in chip.targets), None)
-
-
-def _parse(text: str, where: str) -> Chip:
-    return parse_data_file(text, where, "chip", Chip)

@@ -1,4 +1,4 @@
-"""Filling a table: predicted rows at once, measured ones one by one until a budget is spent."""
+"""Filling a table: predicted rows at once, measured ones one by one until a budget is spent, and others from these."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pathlib import Path
 from mdcompiler.errors import RecordsError
 from mdcompiler.latency.calibrate import Calibration
 from mdcompiler.latency.chip import element_bytes
+from mdcompiler.latency.fit_blocks import BlockModel, fit_blocks
 from mdcompiler.latency.table import Head, Row, Table, append_row, read_table, write_table
 from mdcompiler.latency.work import works_of
 from mdcompiler.progress import Progress, silent
 from mdcompiler.spec.network import PlacedBlock
 from mdcompiler.spec.steps import Conv
+from mdcompiler.target import Target
 
 Blocks = Mapping[str, PlacedBlock]
 Measure = Callable[[PlacedBlock], float]
@@ -28,10 +30,10 @@ class Budget:
     seconds: float
 
 
-def table_head(target: str, calibration: Calibration | None, host: str = "") -> Head:
-    """The head of a table for a target; of measurements on `host` in fp32 where there is no calibration."""
+def table_head(target: str, calibration: Calibration | None, host: str = "", precision: str = "fp32") -> Head:
+    """The head of a table for a target; of measurements on `host` in `precision` where there is no calibration."""
     if calibration is None:
-        return Head(target=target, precision="fp32", host=host)
+        return Head(target=target, precision=precision, host=host)
     chip = calibration.machine.chip
     link = chip.link_gb_s
     return Head(
@@ -48,6 +50,7 @@ def table_head(target: str, calibration: Calibration | None, host: str = "") -> 
 def fill_predicted(blocks: Blocks, head: Head, calibration: Calibration | None, path: Path) -> Table:
     """The table at `path` with a row for every block that lacked one; made anew where there is no file.
 
+    Without a calibration nothing is added, and a table without rows is not written.
     Raises RecordsError when the file there is a table of something else.
     """
     table = read_table(path) if path.exists() else Table(head)
@@ -61,24 +64,51 @@ def fill_predicted(blocks: Blocks, head: Head, calibration: Calibration | None, 
             if key not in table.rows:
                 latency = calibration.block_us(calibration.machine.cost(block.steps))
                 table.rows[key] = _row(key, block, head.precision, latency, measured=False)
-    write_table(table, path)
+    if table.rows:
+        write_table(table, path)
     return table
 
 
 def fill_measured(
     blocks: Blocks, table: Table, measure: Measure, budget: Budget, path: Path, progress: Progress = silent
 ) -> int:
-    """Measure blocks that are not yet and append their rows to the file; how many were measured."""
+    """Measure blocks that are not yet and append their rows to the file; how many were measured.
+
+    Those that fit the budget stand evenly over the space, so that the others can be predicted from them.
+    """
     waiting = [key for key in blocks if key not in table.rows or table.rows[key].how == "predicted"]
-    chosen, began = waiting[: budget.blocks], time.monotonic()
+    chosen, began = _spread(waiting, budget.blocks), time.monotonic()
     for done, key in enumerate(chosen):
         if time.monotonic() - began > budget.seconds:
             return done
         progress(f"measure {blocks[key].text}", done, len(chosen))
         row = _row(key, blocks[key], table.head.precision, measure(blocks[key]), measured=True)
+        if not path.exists():
+            write_table(Table(table.head), path)
         append_row(row, path)
         table.rows[key] = row
     return len(chosen)
+
+
+def fill_fitted(blocks: Blocks, table: Table, target: Target, path: Path) -> BlockModel | None:
+    """Predict every block without a measurement by a model that is fitted to those with one, and write the table.
+
+    None, and nothing is done, while too few are measured.
+    """
+    measured = {key: row.latency_us for key, row in table.rows.items() if row.how == "measured"}
+    model = fit_blocks(blocks, measured, target, table.head.precision)
+    if model is None:
+        return None
+    for key, block in blocks.items():
+        if key not in measured:
+            table.rows[key] = _row(key, block, table.head.precision, model.latency_us(block), measured=False)
+    write_table(table, path)
+    return model
+
+
+def _spread(keys: list[str], count: int) -> list[str]:
+    """`count` of `keys`, evenly over them; all where there are no more."""
+    return [keys[place * len(keys) // count] for place in range(count)] if count < len(keys) else keys
 
 
 def _row(key: str, block: PlacedBlock, precision: str, latency_us: float, measured: bool) -> Row:

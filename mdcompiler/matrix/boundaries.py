@@ -53,25 +53,26 @@ def tapped(module: Module, taps: Mapping[str, list[str]]) -> Module:
 class Difference:
     """Of a block's results to the reference's. steps: of integers; relative: of floats; None where there is none.
 
-    allowed: steps that are no fault.
+    allowed: steps that are no fault; tolerance: what a float may differ by.
     """
 
     steps: int | None = None
     relative: float | None = None
     allowed: int = 0
+    tolerance: float = FLOAT_TOLERANCE
 
     @property
     def diverges(self) -> bool:
         """Whether it is more than allowed."""
-        return (self.steps or 0) > self.allowed or (self.relative or 0.0) > FLOAT_TOLERANCE
+        return (self.steps or 0) > self.allowed or (self.relative or 0.0) > self.tolerance
 
 
-def difference(names: list[str], got: Arrays, want: Arrays) -> Difference:
-    """The largest ones of the tensors called `names`."""
+def difference(names: list[str], got: Arrays, want: Arrays, tolerance: float = FLOAT_TOLERANCE) -> Difference:
+    """The largest ones of the tensors called `names`. tolerance: of floats, relative to the range."""
     pairs = [(got[name], want[name]) for name in names if name in got and name in want]
     integers = (_steps(*pair) for pair in pairs if np.issubdtype(pair[1].dtype, np.integer))
     floats = (relative_difference(*pair) for pair in pairs if np.issubdtype(pair[1].dtype, np.floating))
-    return Difference(max(integers, default=None), max(floats, default=None))
+    return Difference(max(integers, default=None), max(floats, default=None), tolerance=tolerance)
 
 
 def _steps(got: NDArray[Any], want: NDArray[Any]) -> int:

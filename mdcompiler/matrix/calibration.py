@@ -23,8 +23,8 @@ NOISE_SAMPLES = 4
 _FIRST_SEED = 1000
 """Far from the seeds of the check, so that a network is not calibrated on the picture it is compared on."""
 NOISE_NOTE = (
-    f"int8 networks were calibrated on {NOISE_SAMPLES} inputs of noise: integers compare as well with these as with "
-    "pictures, what they would see does not (--calibration)."
+    f"int8 networks were calibrated on {NOISE_SAMPLES} inputs of noise. Integers can be compared so; what the networks "
+    "would detect cannot be judged (--calibration takes pictures)."
 )
 
 

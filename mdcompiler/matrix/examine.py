@@ -18,7 +18,7 @@ from mdcompiler.matrix.one_line import one_line
 from mdcompiler.matrix.report import Verdict
 from mdcompiler.registry import backend
 from mdcompiler.self_check import check_faults, differences, seeded_inputs
-from mdcompiler.tolerance import relative_difference
+from mdcompiler.tolerance import relative_difference, tolerance_of
 
 Arrays = dict[str, NDArray[Any]]
 PROVED_STEPS = 1
@@ -56,12 +56,13 @@ def _compared(detector: Detector, artifact: Artifact, prepared: Prepared) -> Fin
     outputs = {name: relative_difference(got[name], want[name]) for name in got}
     if all(np.array_equal(got[name], want[name]) for name in got):
         return Finding("bit for bit", outputs=outputs)
-    if not differences(got, want):
+    tolerance = tolerance_of(artifact.manifest.target.dtypes)
+    if not differences(got, want, tolerance):
         return Finding("tolerance", outputs=outputs)
     proof = block_proof(backend(artifact.manifest.target.backend), artifact)
     if proof is not None:
         return _proved(proof, outputs)
-    faults = check_faults(artifact.directory, artifact.manifest.inputs, detector.run)
+    faults = check_faults(artifact.directory, artifact.manifest.inputs, detector.run, tolerance)
     if faults:
         return Finding("differs", "; ".join(faults), outputs=outputs)
     return Finding("tolerance", note="by one of several seeded inputs", outputs=outputs)

@@ -24,7 +24,7 @@ from mdcompiler.matrix.options import MatrixOptions
 from mdcompiler.module import Module
 from mdcompiler.quantization.integer_reference import IntegerReference
 from mdcompiler.quantization.options import Quantize
-from mdcompiler.quantization.scheme import SCHEME_KEY, find_scheme
+from mdcompiler.quantization.scheme import read_scheme
 from mdcompiler.read_network import Request, describe_source, read_network
 from mdcompiler.reference import run_reference
 from mdcompiler.self_check import CHECK_FILE, record_check, seeded_inputs
@@ -99,9 +99,9 @@ class Network:
 
     def _arbiter(self, module: Module) -> Callable[[Arrays], Arrays]:
         """Outputs of the network as the arbiter gives them, and the tensors between its blocks."""
-        if SCHEME_KEY in module.metadata:
-            reference = IntegerReference(module, find_scheme(module.metadata[SCHEME_KEY]))
-            return reference.run
+        scheme = read_scheme(module.metadata)
+        if scheme is not None:
+            return IntegerReference(module, scheme).run
         whole, parts = self.original.to_onnx(), tapped(module, boundaries(module.graph)).to_onnx()
         return lambda arrays: {**run_reference(parts, arrays), **run_reference(whole, arrays)}
 

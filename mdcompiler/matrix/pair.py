@@ -8,28 +8,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import SubprocessError
 from tempfile import TemporaryDirectory
+from typing import Any
+
+from numpy.typing import NDArray
 
 from mdcompiler.artifact import Artifact, write_artifact
-from mdcompiler.backend import Costs, block_proof
+from mdcompiler.backend import Costs, block_proof, check_ready
 from mdcompiler.compiler import Job
 from mdcompiler.detector import Detector
-from mdcompiler.errors import InternalError, MdcError
+from mdcompiler.errors import InternalError, MdcError, UnsupportedError
 from mdcompiler.kernel import kernels
 from mdcompiler.matrix.boundaries import Difference, boundaries, difference, tapped
 from mdcompiler.matrix.costs import Predicted, costs_of, predicted
 from mdcompiler.matrix.examine import PROVED_STEPS, examine, with_blocks
+from mdcompiler.matrix.memory import block_memory
 from mdcompiler.matrix.network import Network, Prepared
 from mdcompiler.matrix.one_line import one_line
+from mdcompiler.matrix.real_taps import integers_of, make_real
 from mdcompiler.matrix.report import BlockRow, PairRow
 from mdcompiler.module import Module
 from mdcompiler.quantization.steps import is_integer
 from mdcompiler.self_check import seeded_inputs
+from mdcompiler.tolerance import tolerance_of
 
 _BORDERS = ("quantize", "dequantize", "layout", "view")
 
 
 def compile_pair(job: Job, network: Network, folder: Path) -> Artifact:
     """The artifact of a pair in `folder`."""
+    check_ready(job.backend, job.target)
     prepared = network.prepared(job)
     check = {} if job.why_no_check() else prepared.check
     manifest, files = job.build(prepared.copy(job.target), network.source, check)
@@ -47,7 +54,7 @@ def report_pair(job: Job, network: Network, artifact: Artifact) -> PairRow:
     runs = finding.verdict != "compiled only"
     blocks, why_not = _block_differences(job, network, prepared, artifact) if runs else ({}, "it does not run here")
     finding = with_blocks(finding, blocks, job.precision)
-    costs, costs_missing = _costs(artifact) if runs else (None, "it does not run here")
+    costs, costs_missing = _costs(artifact, runs)
     guess = predicted(network.request, job.target, job.precision)
     arena = artifact.manifest.facts.get("arena_bytes")
     return PairRow(
@@ -90,13 +97,17 @@ def refused_blocks(job: Job, network: Network) -> tuple[BlockRow, ...]:
     )
 
 
-def _costs(artifact: Artifact) -> tuple[Costs | None, str]:
-    """Costs, or why there are none: counting takes programs of the system, whose failure spoils no verdict."""
+def _costs(artifact: Artifact, runs: bool) -> tuple[Costs | None, str]:
+    """Costs, or why there are none: counting takes programs of the system, whose failure spoils no verdict.
+
+    A backend's estimate needs no run.
+    """
     try:
-        found = costs_of(artifact)
+        found = costs_of(artifact, runs)
     except (MdcError, InternalError, OSError, SubprocessError) as error:
         return None, one_line(error)
-    return found, "" if found else "nothing counts or times its blocks here"
+    missing = "nothing counts or times its blocks here" if runs else "it does not run here"
+    return found, "" if found else missing
 
 
 def _block_differences(
@@ -110,13 +121,29 @@ def _block_differences(
         return {}, "not asked for"
     taps = boundaries(prepared.module.graph)
     try:
-        with TemporaryDirectory(prefix="mdc-matrix-") as name:
-            manifest, files = job.build(tapped(prepared.copy(job.target), taps), network.source, {})
-            with Detector.open(write_artifact(Path(name) / "tapped", manifest, files, _not_inspected)) as detector:
-                got = detector.run(seeded_inputs(prepared.inputs))
+        got = _tapped_values(job, network, prepared, tapped(prepared.copy(job.target), taps))
     except (MdcError, InternalError) as error:
         return {}, f"outputs only: {one_line(error)}"
-    return {block: difference(names, got, prepared.values) for block, names in taps.items()}, ""
+    tolerance = tolerance_of(job.target.dtypes)
+    return {block: difference(names, got, prepared.values, tolerance) for block, names in taps.items()}, ""
+
+
+def _tapped_values(job: Job, network: Network, prepared: Prepared, module: Module) -> dict[str, NDArray[Any]]:
+    """What the outputs of `module` are, also where the backend lets integers leave with their scale only."""
+    try:
+        return _run_build(job, network, prepared, Module.from_onnx(module.to_onnx(), job.target))
+    except UnsupportedError:
+        taps = make_real(module)
+        if not taps:
+            raise
+        return integers_of(_run_build(job, network, prepared, module), taps)
+
+
+def _run_build(job: Job, network: Network, prepared: Prepared, module: Module) -> dict[str, NDArray[Any]]:
+    with TemporaryDirectory(prefix="mdc-matrix-") as name:
+        manifest, files = job.build(module, network.source, {})
+        with Detector.open(write_artifact(Path(name) / "tapped", manifest, files, _not_inspected)) as detector:
+            return detector.run(seeded_inputs(prepared.inputs))
 
 
 @dataclass
@@ -131,7 +158,7 @@ class _Rows:
 
     def rows(self) -> Iterable[BlockRow]:
         precision = _precisions(self.module)
-        host = _host_reasons(self.artifact)
+        host, memory = _host_reasons(self.artifact), block_memory(self.module)
         for block in dict.fromkeys(kernel.block for kernel in self.artifact.manifest.kernels):
             inside = [kernel for kernel in self.artifact.manifest.kernels if kernel.block == block]
             difference = self.differences.get(block)
@@ -141,6 +168,8 @@ class _Rows:
                 kinds=tuple(kernel.kind for kernel in inside),
                 precision=precision.get(block, ""),
                 macs=sum(kernel.macs for kernel in inside),
+                weight_bytes=memory[block].weight_bytes if block in memory else None,
+                working_bytes=memory[block].working_bytes if block in memory else None,
                 steps=difference.steps if difference else None,
                 relative=difference.relative if difference else None,
                 diverges=difference.diverges if difference else False,

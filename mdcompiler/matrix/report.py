@@ -17,7 +17,8 @@ class _Row(BaseModel):
 class BlockRow(_Row):
     """One block for one target.
 
-    kinds: of its kernels, in order. precision: e.g. `int8` or `int8 + fp32`. steps: largest difference of an integer
+    kinds: of its kernels, in order. precision: e.g. `int8` or `int8 + fp32`. weight_bytes, working_bytes: see
+    `mdcompiler.matrix.memory`; None for what a backend added. steps: largest difference of an integer
     that leaves the block to the integer reference; relative: of a float, to the range of the reference's; None where
     nothing was compared. diverges: one of them is more than the tolerance allows. cost: in the pair's unit.
     predicted_us: by the latency model. fallbacks: what has no kernel of its own, or runs on the host, and why.
@@ -27,6 +28,8 @@ class BlockRow(_Row):
     kinds: tuple[str, ...] = ()
     precision: str = ""
     macs: int = 0
+    weight_bytes: int | None = None
+    working_bytes: int | None = None
     steps: int | None = None
     relative: float | None = None
     diverges: bool = False
@@ -73,8 +76,12 @@ class PairRow(_Row):
 
     @property
     def relative(self) -> float | None:
-        """Largest relative difference of an output; None where nothing ran."""
-        return max(self.outputs.values(), default=None)
+        """Largest relative difference of a float between blocks, else of an output; None where nothing ran.
+
+        Equal detections in another order are far apart as outputs.
+        """
+        known = [block.relative for block in self.blocks if block.relative is not None]
+        return max(known or self.outputs.values(), default=None)
 
     @property
     def cost(self) -> float | None:

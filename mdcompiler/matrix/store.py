@@ -18,10 +18,13 @@ from mdcompiler.manifest import Source
 from mdcompiler.matrix.calibration import calibration_digest
 from mdcompiler.matrix.options import MatrixOptions
 from mdcompiler.matrix.report import PairRow
+from mdcompiler.quantization.scheme import find_scheme
 from mdcompiler.target import Target
 from mdcompiler.write_aside import write_file
 
 _PAIRS = "pairs"
+_SHOWING = ("cli/", "matrix/markdown.py", "matrix/page", "matrix/text.py", "matrix/words.py", "matrix/write.py")
+"""Parts of the toolkit that only show what is known."""
 _MOST_BYTES = 16 * 1024 * 1024
 
 
@@ -89,6 +92,7 @@ def artifact_key(source: Source, target: Target, precision: str, options: Matrix
         "source": source.model_dump(mode="json"),
         "target": target.model_dump(mode="json"),
         "precision": precision,
+        "scheme": find_scheme(target.scheme).model_dump(mode="json") if target.scheme and precision == "int8" else {},
         "calibration": calibration_digest(options.calibration) if precision == "int8" else "",
         "allow_degraded": options.allow_degraded,
         "toolkit": _toolkit(),
@@ -103,8 +107,9 @@ def _toolkit() -> str:
     top = Path(str(files("mdcompiler")))
     for folder, folders, names in os.walk(top, followlinks=True):
         folders[:] = sorted(name for name in folders if name != "__pycache__")
-        for name in sorted(names):
-            path = Path(folder) / name
-            digest.update(f"{path.relative_to(top)}\n".encode())
-            digest.update(path.read_bytes())
+        for path in (Path(folder) / name for name in sorted(names)):
+            place = path.relative_to(top).as_posix()
+            if not place.startswith(_SHOWING):
+                digest.update(f"{place}\n".encode())
+                digest.update(path.read_bytes())
     return digest.hexdigest()

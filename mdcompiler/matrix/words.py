@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from mdcompiler.matrix.report import BlockRow, PairRow
+from mdcompiler.matrix.report import GOOD, BlockRow, PairRow
 
 NOTHING = "-"
+TIMES = {"ms": 1.0, "us": 1000.0}
+"""Units of time that a backend may tell costs in, and how many make a millisecond."""
 _THOUSAND = 1000.0
 _KIB = 1024.0
 
@@ -26,14 +28,26 @@ def size(count: int | None) -> str:
 def amount(value: float | None, unit: str) -> str:
     """A cost with its unit.
 
-    >>> amount(13654.0, "packets"), amount(0.0429, "ms"), amount(51234567, "instructions")
-    ('13,654 packets', '42.9 µs', '51.2 M instructions')
+    >>> amount(13654.0, "packets"), amount(0.0429, "ms"), amount(1230.0, "us"), amount(51234567, "instructions")
+    ('13,654 packets', '42.9 µs', '1.23 ms', '51.2 M instructions')
     """
     if value is None:
         return NOTHING
-    if unit == "ms":
-        return f"{value * _THOUSAND:.1f} µs" if value < 1 else f"{value:.2f} ms"
+    if unit in TIMES:
+        milliseconds = value / TIMES[unit]
+        return f"{milliseconds * _THOUSAND:.1f} µs" if milliseconds < 1 else f"{milliseconds:.2f} ms"
     return f"{value / _THOUSAND**2:.1f} M {unit}" if value >= 10 * _THOUSAND**2 else f"{value:,.0f} {unit}"
+
+
+def bare_amount(value: float, unit: str) -> str:
+    """A cost whose unit is told elsewhere; times keep theirs.
+
+    >>> bare_amount(13654.0, "packets"), bare_amount(0.0429, "ms"), bare_amount(5134567, "instructions")
+    ('13,654', '42.9 µs', '5.1 M')
+    """
+    if unit in TIMES:
+        return amount(value, unit)
+    return f"{value / _THOUSAND**2:.1f} M" if value >= _THOUSAND**2 else f"{value:,.0f}"
 
 
 def difference(row: PairRow | BlockRow) -> str:
@@ -52,6 +66,11 @@ def milliseconds(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.2f} ms"
 
 
+def microseconds(value: float | None) -> str:
+    """Of a prediction of one block."""
+    return NOTHING if value is None else f"{value:,.1f} µs"
+
+
 def kinds(names: tuple[str, ...]) -> str:
     """Kernel kinds in order, equal ones in a row counted.
 
@@ -67,9 +86,19 @@ def kinds(names: tuple[str, ...]) -> str:
     return ", ".join(name if count == 1 else f"{count} {name}" for name, count in runs)
 
 
+def divergence(row: PairRow) -> str:
+    """Which block is at fault; "" when none is known. Of a right artifact it is the second build that is wrong."""
+    if not row.first_diverging:
+        return ""
+    where = f"first diverging block: {row.first_diverging}"
+    if row.verdict in GOOD:
+        return f"{where}, only in a build that has the tensors between blocks as outputs"
+    return where
+
+
 def explanation(row: PairRow) -> str:
     """What a reader of a row should know besides its numbers; "" when there is nothing."""
-    first = f"first diverging block: {row.first_diverging}" if row.first_diverging else ""
+    first = divergence(row)
     compared = row.verdict in ("bit for bit", "tolerance", "differs")
     blocks = f"blocks not compared: {row.blocks_not_compared}" if compared and row.blocks_not_compared else ""
     costs = f"no costs: {row.costs_missing}" if compared and row.costs_missing else ""

@@ -38,7 +38,7 @@ def load_spec(name_or_path: str | Path) -> Spec:
             f"spec {text!r} is not in the zoo, which has {', '.join(zoo_names())}. "
             "Choose one of them or give the path of a spec file (.yaml, .yml or .json)."
         )
-    return parse_spec(_read(path), str(path))
+    return parse_spec(read_spec_file(path), str(path))
 
 
 def parse_spec(text: str, where: str) -> Spec:
@@ -65,7 +65,8 @@ def _zoo_spec(name: str) -> Spec:
     return parse_spec(file.read_text(encoding="utf-8"), f"{name}.yaml")
 
 
-def _read(path: Path) -> str:
+def read_spec_file(path: Path) -> str:
+    """The text of a spec file. Raises SpecError when it cannot be read."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)

@@ -11,7 +11,7 @@ from mdcompiler.latency.published import Column, published_columns
 
 # column: points, mean error of held-out points in per cent, Spearman's rho of them
 TABLE: dict[str, tuple[int, int, float | None]] = {
-    "pixel4-edgetpu": (2, 3, 1.0),
+    "pixel4-edgetpu": (2, 2, 1.0),
     "pixel4-dsp": (1, 54, None),
     "pixel1-cpu": (3, 9, 1.0),
     "jetson-xavier-fp32": (1, 29, None),
@@ -25,10 +25,18 @@ TABLE: dict[str, tuple[int, int, float | None]] = {
     "fixstars-jetson-xavier-nx": (6, 12, 0.89),
     "fixstars-coral-dev-board": (4, 28, 0.6),
     "fixstars-raspberry-pi-4": (4, 21, 0.8),
-    "tsukamoto-dev-board": (3, 6, -0.5),
+    "tsukamoto-dev-board": (3, 6, -1.0),
     "tsukamoto-usb": (3, 4, -0.87),
     "tsukamoto-raspberry-pi-4-fp32": (3, 11, 0.5),
     "tsukamoto-raspberry-pi-4-int8": (3, 16, 1.0),
+    "fixstars-kv260": (4, 8, 0.8),
+    "tsukamoto-raspberry-pi-4-fp32-4": (3, 3, 1.0),
+    "tsukamoto-raspberry-pi-4-int8-4": (3, 12, 1.0),
+    "tsukamoto-raspberry-pi-3-fp32": (3, 16, -0.5),
+    "tsukamoto-raspberry-pi-3-fp32-4": (3, 16, -0.5),
+    "tsukamoto-raspberry-pi-3-int8": (3, 18, 1.0),
+    "tsukamoto-raspberry-pi-3-int8-4": (3, 16, 1.0),
+    "tsukamoto-usb-2": (3, 12, -1.0),
 }
 
 

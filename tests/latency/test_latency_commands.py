@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mdcompiler.cli import run
 from mdcompiler.latency import predict, read_table
 from mdcompiler.spec import load_spec
-
-Mdc = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def mdc(capfd: pytest.CaptureFixture[str]) -> Mdc:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = run([str(item) for item in arguments])
-        return code, *capfd.readouterr()
-
-    return call
+from mdcompiler.spec.search_file import load_space
+from tests.conftest import Mdc
 
 
 def test_latency_of_a_network(mdc: Mdc) -> None:
@@ -59,9 +47,41 @@ def test_chips_and_accuracy(mdc: Mdc) -> None:
 def test_table_of_a_network(mdc: Mdc, tmp_path: Path) -> None:
     path = tmp_path / "lut.json"
     code, _, err = mdc("lut", "mobiledet-dsp", "--target", "hexagon-v66", "-o", path)
-    assert (code, err) == (0, f"mdc: wrote {path}: 29 blocks, 0 of them measured, 0 still missing\n")
+    assert (code, err) == (0, f"mdc: wrote {path}: 29 blocks, all predicted\n")
     spec = load_spec("mobiledet-dsp")
     assert read_table(path).total_us(spec) == pytest.approx(predict(spec, "pixel4-dsp").total_ms * 1e3)
+
+
+SPACE = """
+name: tiny
+template: mobiledet-edgetpu
+heights: 64
+widths: 64
+stem: 8
+groups:
+  - {stage: C4, stride: 2, channels: [8, 16], most: 1, blocks: [{kind: fused, kernel: [3, 5], expansion: 2}]}
+  - {stage: C5, stride: 2, channels: 16, most: 1, blocks: [{kind: ibn, expansion: [2, 4]}]}
+"""
+
+
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=pytest.mark.slow)])
+def test_a_space_of_ones_own_is_measured_in_part_and_predicted_from_that(
+    mdc: Mdc, tmp_path: Path, precision: str
+) -> None:
+    space, path = tmp_path / "space.yaml", tmp_path / "lut.jsonl"
+    space.write_text(SPACE)
+    command = ["lut", space, "--target", "cpu", "--precision", precision, "--runs", "2", "-o", path]
+    code, _, err = mdc(*command, "--measure", "3")
+    assert code == 0
+    assert re.search(r"3 blocks, 3 of them measured, \d+ missing: with 6 measured ones they can be predicted", err)
+    code, _, err = mdc(*command, "--measure", "4")
+    assert code == 0
+    assert re.search(r"\d+ blocks, 7 of them measured, \d+ predicted from those, .* each held out once", err)
+    table = read_table(path)
+    assert table.head.precision == precision
+    assert {row.how for row in table.rows.values()} == {"measured", "predicted"}
+    assert all(row.latency_us > 0 for row in table.rows.values())
+    assert table.total_us(load_space(str(space)).sample(0)) > 0
 
 
 @pytest.mark.parametrize(
@@ -74,8 +94,25 @@ def test_table_of_a_network(mdc: Mdc, tmp_path: Path) -> None:
         (["lut", "mobiledet-cpu", "--chip", "pixel4-dsp", "--measure", "1", "-o", "OUT"], "Give --target"),
         (
             ["lut", "mobiledet-cpu", "--target", "edgetpu", "--measure", "1", "-o", "OUT"],
-            "blocks are measured in fp32 on edgetpu, the table predicts int8 on coral-edgetpu",
+            "blocks would be measured on this machine, the table predicts int8 on coral-edgetpu",
         ),
+        (
+            ["lut", "mobiledet-cpu", "--target", "cpu", "--measure", "1", "--precision", "fp16", "-o", "OUT"],
+            "blocks are measured in fp32 or int8, and cpu computes in .*; --precision is fp16",
+        ),
+        (
+            ["lut", "mobiledet-edgetpu", "--target", "ethos-u55-256", "--measure", "1", "-o", "OUT"],
+            "measuring blocks for ethos-u55-256: nothing here times its kernels",
+        ),
+        (
+            ["lut", "mobiledet-cpu", "--target", "hexagon-v66", "--measure", "1", "-o", "OUT"],
+            "blocks would be measured on this machine, the table predicts int8 on pixel4-dsp",
+        ),
+        (
+            ["lut", "mobiledet-edgetpu", "--target", "arm64-android", "--measure", "1", "-o", "OUT"],
+            r"measuring blocks for arm64-android: .* (to predict instead|to predict them)\.",
+        ),
+        (["lut", "none.yaml", "--chip", "pixel4-dsp", "-o", "OUT"], "none.yaml cannot be read"),
         (["lut", "mobiledet-cpu", "--target", "abacus", "-o", "OUT"], "target 'abacus' is unknown"),
     ],
 )

@@ -11,11 +11,12 @@ import onnx
 import pytest
 
 import mdcompiler
-from mdcompiler.errors import OutputError, RecordsError
+from mdcompiler.backends.null import NullBackend
+from mdcompiler.errors import OutputError, RecordsError, TargetError
 from mdcompiler.latency import predict, read_table
 from mdcompiler.latency.chip import find_chip
 from mdcompiler.latency.fill_table import Budget, fill_measured, fill_predicted, table_head
-from mdcompiler.latency.measure_block import block_model, describe_host, measure_block
+from mdcompiler.latency.measure_block import block_model, check_runs_here, describe_host, measure_block
 from mdcompiler.latency.predict import find_calibration
 from mdcompiler.latency.signature import signature
 from mdcompiler.latency.space_blocks import space_blocks, spec_blocks
@@ -101,9 +102,30 @@ def test_a_table_of_something_else_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_measurements_of_another_processor_are_refused(tmp_path: Path) -> None:
     path, blocks = tmp_path / "lut.json", spec_blocks(SMALL.sample(2))
-    fill_predicted(blocks, table_head("cpu", None, describe_host(1)), None, path)
+    table = fill_predicted(blocks, table_head("cpu", None, describe_host(1)), None, path)
+    fill_measured(blocks, table, lambda block: 1.0, Budget(1, inf), path)
     with pytest.raises(RecordsError, match=r"thread, not of target cpu, fp32, .*, 2 threads"):
         fill_predicted(blocks, table_head("cpu", None, describe_host(2)), None, path)
+
+
+def test_measured_blocks_stand_evenly_over_the_space(tmp_path: Path) -> None:
+    path, blocks = tmp_path / "lut.json", spec_blocks(SMALL.sample(2))
+    table = fill_predicted(blocks, table_head("cpu", None, "a processor"), None, path)
+    assert not path.exists(), "no rows, no file"
+    assert fill_measured(blocks, table, lambda block: 1.0, Budget(4, inf), path) == 4
+    places = [list(blocks).index(key) for key in read_table(path).rows]
+    assert places == [0, len(blocks) // 4, len(blocks) // 2, len(blocks) * 3 // 4]
+
+
+def test_a_failed_measurement_leaves_no_table(tmp_path: Path) -> None:
+    def broken(block: PlacedBlock) -> float:
+        raise TargetError("no clock")
+
+    path, blocks = tmp_path / "lut.json", spec_blocks(SMALL.sample(2))
+    table = fill_predicted(blocks, table_head("cpu", None, "a processor"), None, path)
+    with pytest.raises(TargetError, match="no clock"):
+        fill_measured(blocks, table, broken, Budget(4, inf), path)
+    assert not path.exists()
 
 
 def test_measuring_stops_goes_on_and_survives_half_a_line(tmp_path: Path) -> None:
@@ -123,7 +145,7 @@ def test_measuring_stops_goes_on_and_survives_half_a_line(tmp_path: Path) -> Non
     assert fill_measured(blocks, again, measure, Budget(0, inf), path) == 0
     assert fill_measured(blocks, again, measure, Budget(99, -1), path) == 0
     assert fill_measured(blocks, again, measure, Budget(99, inf), path) == len(blocks) - 3
-    assert timed == list(blocks)
+    assert sorted(timed) == sorted(blocks)
     table = read_table(path)
     assert all(row.how == "measured" for row in table.rows.values())
     total = sum(table.rows[signature(block)].latency_us for block in build_network(SMALL.sample(2)).blocks)
@@ -169,6 +191,29 @@ def test_a_block_alone_has_the_kernels_that_it_has_in_the_network(tmp_path: Path
         assert [(kernel.name, kernel.macs) for kernel in alone] == [(kernel.name, kernel.macs) for kernel in inside]
 
 
-def test_a_block_is_measured_on_this_machine() -> None:
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("place", [1, -1], ids=["block", "head"])
+def test_a_block_is_measured_on_this_machine(precision: str, place: int) -> None:
+    block = build_network(SMALL.sample(3)).blocks[place]
+    assert 0 < measure_block(block, find_target("cpu"), runs=3, precision=precision) < inf
+
+
+def test_kernels_that_run_as_one_are_counted(tmp_path: Path) -> None:
+    """A chain of convolutions has a name of its own in the profile."""
+    block = spec_blocks(load_spec("mobiledet-edgetpu").with_(width=0.5, height=96, width_px=96))
+    tucker = next(item for item in block.values() if item.kind == "tucker")
+    assert measure_block(tucker, find_target("cpu"), runs=1) > 0
+
+
+def test_a_target_that_does_not_run_here_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NullBackend, "why_not_run", lambda self, target: "No device.", raising=False)
+    with pytest.raises(
+        TargetError, match=r"measuring blocks for null: No device\. Leave --measure out to predict inst"
+    ):
+        check_runs_here(find_target("null"))
+
+
+def test_what_no_clock_is_read_for_is_refused() -> None:
     block = build_network(SMALL.sample(3)).blocks[1]
-    assert 0 < measure_block(block, find_target("cpu"), runs=3) < inf
+    with pytest.raises(TargetError, match=r"measuring blocks for null: nothing here times its kernels\. Give --chip"):
+        measure_block(block, find_target("null"), runs=1)

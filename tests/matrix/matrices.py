@@ -37,8 +37,8 @@ def options(network: str, targets: str, **changes: Any) -> MatrixOptions:
     return MatrixOptions((network,), tuple(targets.split(",")), **{"raw": True, **changes})
 
 
-def break_block(name: str) -> Any:
-    """An `emit` for the null backend that loses a little in the first convolution of the block `name`."""
+def break_block(name: str, factor: float = 1.01) -> Any:
+    """An `emit` for the null backend that is off by `factor` in the first convolution of the block `name`."""
     whole = NullBackend.emit
 
     def emit(self: NullBackend, module: Module, progress: Progress, threads: int) -> Emission:
@@ -46,7 +46,7 @@ def break_block(name: str) -> Any:
         node = next(item for item in copy.graph.nodes if item.op == "Conv" and item.name.startswith(f"{name}/"))
         weight = node.inputs[1]
         assert isinstance(weight, gs.Constant)
-        weight.values = np.asarray(weight.values * np.float32(1.01))
+        weight.values = np.asarray(weight.values * np.float32(factor))
         return whole(self, copy, progress, threads)
 
     return emit

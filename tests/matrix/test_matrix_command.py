@@ -11,6 +11,7 @@ from mdcompiler.backends.arm.machine import why_not_run as why_no_arm
 from mdcompiler.backends.hexagon.machine import why_not_run as why_no_hexagon
 from mdcompiler.cli import run
 from mdcompiler.matrix import Matrix
+from mdcompiler.matrix.markdown import BEGIN, END
 from mdcompiler.target import find_target
 from tests.matrix.matrices import tiny
 
@@ -26,9 +27,22 @@ def test_text_markdown_and_json(tmp_path: Path, capfd: Capture) -> None:
     assert "tiny for null …" in told
     assert (tmp_path / "out" / "matrix.html").is_file()
     assert run([*command, "--markdown"]) == 0
-    assert capfd.readouterr().out.startswith("| | `null` | `nochip` |\n|---|---|---|\n| tiny | ")
+    table = capfd.readouterr().out
+    assert table.startswith("| | tiny |\n|---|---|\n| `null` | ")
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    assert run([*command, "--into", str(readme)]) == 0
+    assert readme.read_text() == f"{BEGIN}\n\n{table}\n{END}\n"
+    capfd.readouterr()
     assert run([*command, "--json"]) == 0
     assert len(Matrix.model_validate(json.loads(capfd.readouterr().out)).pairs) == 2
+
+
+def test_a_file_without_a_place_is_refused_before_anything_is_compiled(tmp_path: Path, capfd: Capture) -> None:
+    command = ["matrix", tiny(tmp_path), "--targets", "null", "-o", str(tmp_path / "out"), "--into"]
+    assert run([*command, str(tmp_path / "none.md")]) == 1
+    assert "none.md: it cannot be read" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_bad_option_is_one_message(tmp_path: Path, capfd: Capture) -> None:

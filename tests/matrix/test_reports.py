@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mdcompiler.errors import OutputError
 from mdcompiler.matrix import BlockRow, Matrix, PairRow, write_reports
-from mdcompiler.matrix.markdown import as_markdown
+from mdcompiler.matrix.markdown import BEGIN, END, as_markdown, check_place, put_into
 from mdcompiler.matrix.page import as_page
 from mdcompiler.matrix.text import WIDTH, as_text
 from tests.matrix.matrices import BAD_NAME, MATRIX
@@ -103,15 +104,69 @@ def test_the_text_tells_blocks_apart() -> None:
 
 def test_markdown_numbers_the_reasons() -> None:
     assert as_markdown(MATRIX).splitlines() == [
-        "| | `cpu` | `dsp` | `phone` |",
-        "|---|---|---|---|",
-        f"| {BAD_NAME} | tolerance (fp32) | differs (int8) [1] | compiled only (fp32) [2] |",
-        "| second | refused [3] |  | refused [3] |",
+        f"| | {BAD_NAME} | second |",
+        "|---|---|---|",
+        "| `cpu` | tolerance (fp32) | refused [1] |",
+        "| `dsp` | differs (int8) [2] |  |",
+        "| `phone` | compiled only (fp32) [3] | refused [1] |",
         "",
-        "1. first diverging block: C2/b0.ibn",
-        "2. no phone \\| here",
-        "3. no such spec",
+        "1. no such spec",
+        "2. first diverging block: C2/b0.ibn",
+        "3. no phone \\| here",
     ]
+
+
+def test_a_right_artifact_whose_second_build_is_wrong_says_so() -> None:
+    block = BlockRow(block="C1/b0.conv", steps=9, diverges=True)
+    row = PairRow(network="a", target="gpu", precision="int8", verdict="bit for bit", blocks=(block,))
+    told = "first diverging block: C1/b0.conv, only in a build that has the tensors between blocks as outputs"
+    for text in (as_markdown(Matrix(pairs=(row,))), as_page(Matrix(pairs=(row,)))):
+        assert told in text
+
+
+def test_the_page_tells_what_is_predicted_where_nothing_else_is_known() -> None:
+    """And the unit of costs stands in the head of the grid, for a cell is narrow."""
+    block = BlockRow(block="C1/b0.conv", cost=2e6, predicted_us=12.5, weight_bytes=2048, working_bytes=3 << 20)
+    counted = PairRow(network="a", target="dsp", verdict="tolerance", unit="packets", blocks=(block,))
+    free = block.model_copy(update={"cost": None})
+    guessed = counted.model_copy(update={"target": "chip", "unit": "", "blocks": (free,)})
+    page = as_page(Matrix(pairs=(counted, guessed)))
+    assert 'dsp<br><span class="soft">packets</span>' in page
+    assert 'chip<br><span class="soft">predicted</span>' in page
+    for shown in ("2.0 M", "12.5 µs", "2.0 KiB", "3.0 MiB"):
+        assert f">{shown}</" in page
+
+
+def test_markdown_has_the_longer_side_down() -> None:
+    rows = [PairRow(network=name, target="cpu", precision="fp32", verdict="bit for bit") for name in "ab"]
+    assert as_markdown(Matrix(pairs=tuple(rows))).splitlines() == [
+        "| | `cpu` |",
+        "|---|---|",
+        "| a | bit for bit (fp32) |",
+        "| b | bit for bit (fp32) |",
+    ]
+
+
+def test_a_table_is_put_between_its_marks(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nbehind\n")
+    for table in ("| new |\n", "| newer |\n"):
+        put_into(path, table)
+        assert path.read_text() == f"before\n\n{BEGIN}\n\n{table}\n{END}\n\nbehind\n"
+
+
+@pytest.mark.parametrize("text", ["", f"{BEGIN}\n", f"{END}\n{BEGIN}\n", f"{BEGIN}\n{END}\n{BEGIN}\n{END}\n"])
+def test_a_file_without_one_place_stays_as_it_is(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(text)
+    said = r"README\.md: it has \d lines .* Write one of each, in this order"
+    with pytest.raises(OutputError, match=said):
+        check_place(path)
+    with pytest.raises(OutputError, match=said):
+        put_into(path, "new")
+    assert path.read_text() == text
+    with pytest.raises(OutputError, match="cannot be read"):
+        check_place(tmp_path / "none.md")
 
 
 def test_json_can_be_read_back(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,13 +12,19 @@ import numpy as np
 import pytest
 
 from mdcompiler.artifact import open_artifact
-from mdcompiler.backend import Proof
+from mdcompiler.backend import Costs, Proof
 from mdcompiler.backends.null import NullBackend
 from mdcompiler.compile_pass import Stage
 from mdcompiler.compiler import Job
-from mdcompiler.errors import OutputError, UnsupportedError
-from mdcompiler.matrix import MatrixOptions, pair, run_matrix
+from mdcompiler.errors import InternalError, MissingToolError, OutputError, UnsupportedError
+from mdcompiler.manifest import Source
+from mdcompiler.matrix import MatrixOptions, pair, run_matrix, store
+from mdcompiler.matrix.boundaries import boundaries, difference, tapped
+from mdcompiler.matrix.network import Network
+from mdcompiler.matrix.real_taps import integers_of, make_real
+from mdcompiler.matrix.store import artifact_key
 from mdcompiler.module import Module
+from mdcompiler.target import find_target
 from tests.matrix.matrices import break_block, options, tiny
 
 
@@ -39,6 +46,16 @@ def test_the_first_block_at_fault_is_found(block: str, tmp_path: Path, monkeypat
     assert "of the output's range" in row.reason
     assert row.first_diverging == block
     assert open_artifact(tmp_path / "out" / "pairs" / "tiny-null-fp32"), "kept, to look at what is wrong"
+
+
+def test_blocks_of_a_target_of_half_floats_are_allowed_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is lost in the first convolution is beyond what float32 may lose, and within what float16 may."""
+    monkeypatch.setattr(NullBackend, "emit", break_block("C2/b1.ibn", 1.003))
+    path = tmp_path / "half.yaml"
+    path.write_text("{name: half, backend: 'null', dtypes: [float16, float32]}")
+    whole, half = run_matrix(options(tiny(tmp_path), f"null,{path}"), tmp_path / "out").pairs
+    assert whole.first_diverging == "C2/b1.ibn"
+    assert half.first_diverging == ""
 
 
 def test_without_block_comparison_nothing_is_said_of_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +80,38 @@ def test_a_backend_that_cannot_give_blocks_is_judged_by_outputs(
     assert row.blocks_not_compared == "outputs only: two outputs at most"
 
 
+def test_integers_that_may_not_leave_are_taken_out_as_floats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend of floats' ends refuses the first build; from the second the integers come back exactly."""
+    whole, refused = Job.build, list[str]()
+
+    def build(self: Job, module: Module, *others: object) -> object:
+        odd = [tensor.name for tensor in module.graph.outputs if tensor.dtype != np.float32]
+        if odd:
+            refused.append(odd[0])
+            raise UnsupportedError("bytes do not leave")
+        return whole(self, module, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Job, "build", build)
+    (row,) = run_matrix(options(tiny(tmp_path), "cpu:int8"), tmp_path / "out").pairs
+    assert refused
+    assert (row.verdict, row.steps, row.blocks_not_compared) == ("bit for bit", 0, "")
+    assert sum(block.steps == 0 for block in row.blocks) >= 6
+
+
+def test_a_wrong_integer_is_still_seen_behind_its_scale(tmp_path: Path) -> None:
+    wanted = options(tiny(tmp_path), "cpu:int8")
+    network = Network(wanted.request(wanted.networks[0]), wanted, tmp_path)
+    prepared = network.prepared(network.job(*wanted.target_of("cpu:int8")))
+    taps = boundaries(prepared.module.graph)
+    made = make_real(tapped(prepared.copy(find_target("cpu")), taps))
+    values = {real: scale.dequantize(prepared.values[name]) for name, (real, scale) in made.items()}
+    assert all(np.array_equal(integers_of(values, made)[name], prepared.values[name]) for name in made)
+    name, (real, scale) = next(iter(made.items()))
+    values[real] = values[real] + np.float32(scale.scale[0] * 2)
+    moved = difference([name], integers_of(values, made), prepared.values)
+    assert (moved.steps, moved.diverges) == (2, True)
+
+
 @pytest.mark.parametrize(("steps", "verdict"), [(1, "tolerance"), (2, "differs")])
 def test_a_machine_that_rounds_in_its_own_way_is_judged_by_its_proof(
     steps: int, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -77,6 +126,71 @@ def test_a_machine_that_rounds_in_its_own_way_is_judged_by_its_proof(
         row.note == f"each operation at most {steps} step(s) from the integer reference; 1.23% of the elements differ"
     )
     assert row.first_diverging == ("" if steps == 1 else "C2/b1.ibn")
+
+
+def test_a_target_that_does_not_run_here_is_compiled_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "no such device\nis here"
+    monkeypatch.setattr(NullBackend, "why_not_run", lambda self, target: reason, raising=False)
+    (row,) = run_matrix(options(tiny(tmp_path), "null"), tmp_path / "out").pairs
+    assert (row.verdict, row.reason, row.outputs) == ("compiled only", "no such device is here", {})
+    assert {row.blocks_not_compared, row.costs_missing} == {"it does not run here"}
+    assert row.file_bytes
+    assert [block.block for block in row.blocks if block.macs][:2] == ["C1/b0.conv", "C2/b0.fused"]
+    costs = Costs("clocks", "estimated", {"C1/b0.conv": 5.0})
+    monkeypatch.setattr(NullBackend, "block_costs", lambda self, artifact: costs, raising=False)
+    (row,) = run_matrix(options(tiny(tmp_path), "null", blocks=False), tmp_path / "out").pairs
+    assert (row.verdict, row.cost, row.how) == ("compiled only", 5.0, "estimated"), "an estimate needs no run"
+    monkeypatch.setattr(NullBackend, "why_not_run", lambda self, target: "")
+    (row,) = run_matrix(options(tiny(tmp_path), "null"), tmp_path / "out").pairs
+    assert row.verdict in ("bit for bit", "tolerance"), "examined again, with the device"
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"), [(MissingToolError("no runner"), "compiled only"), (InternalError("no runner"), "differs")]
+)
+def test_an_artifact_that_cannot_be_opened_is_a_row(
+    error: Exception, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(NullBackend, "load", broken)
+    (row,) = run_matrix(options(tiny(tmp_path), "null"), tmp_path / "out").pairs
+    assert (row.verdict, row.reason) == (verdict, "no runner")
+
+
+def test_tools_that_are_missing_refuse_a_pair_before_it_is_quantized(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check_ready(self: NullBackend, target: object) -> None:
+        raise MissingToolError("install this")
+
+    monkeypatch.setattr(NullBackend, "check_ready", check_ready, raising=False)
+    (row,) = run_matrix(options(tiny(tmp_path), "null"), tmp_path / "out").pairs
+    assert (row.verdict, row.reason) == ("refused", "install this")
+
+
+def test_a_scheme_file_that_changes_makes_another_artifact(tmp_path: Path) -> None:
+    path = tmp_path / "target.yaml"
+    path.write_text("{name: mine, backend: edgetpu, dtypes: [int8], scheme: mine.yaml}")
+    keys, source = [], Source(name="a", weights="0" * 64, model="0" * 64)
+    for rounding in ("fixed-point-double", "fixed-point-single"):
+        (tmp_path / "mine.yaml").write_text(
+            "{name: mine, activation: int8, weight: int8, per_channel: true, symmetric_weights: true, "
+            f"rounding: {rounding}}}"
+        )
+        target = find_target(str(path))
+        keys.append(artifact_key(source, target, "int8", options("a", "b")))
+    assert keys[0] != keys[1]
+    assert keys[1] == artifact_key(source, find_target(str(path)), "int8", options("a", "b"))
+
+
+def test_what_only_shows_rows_is_no_part_of_an_artifact() -> None:
+    top = Path(str(files("mdcompiler")))
+    for place in store._SHOWING:
+        assert list(top.glob(f"{place}*")), place
 
 
 def test_what_fails_is_a_row_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

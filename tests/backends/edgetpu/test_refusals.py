@@ -11,18 +11,23 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 
+import mdcompiler
 from mdcompiler.backends.edgetpu.backend import EdgeTpuBackend
 from mdcompiler.backends.edgetpu.emit import emit
 from mdcompiler.backends.tflite.runnable import TfliteRunnable
 from mdcompiler.errors import ArtifactError, InternalError, MissingToolError, UnsupportedError
 from mdcompiler.kernel import kernels
 from mdcompiler.module import Module
+from mdcompiler.passes.insert_qdq import InsertQdq
 from mdcompiler.progress import silent
+from mdcompiler.quantization.assign import Parameters
+from mdcompiler.quantization.plan import tensors_to_calibrate
+from mdcompiler.quantization.scheme import find_scheme
 from mdcompiler.target import find_target
 from tests.backends.edgetpu.detectors import detector, manifest_of, picture, quantized_detector
 from tests.backends.edgetpu.sketches import one_conv, quantized_sketch
 from tests.graphs import Sketch
-from tests.quantization.networks import float_module, quantized
+from tests.quantization.networks import float_module, observe, quantized
 
 pytest.importorskip("ai_edge_litert", reason="needs the extra `edgetpu`")
 
@@ -41,6 +46,16 @@ def _float_block() -> Module:
 
 def _float_stem() -> Module:
     return quantized(_float(), "edgetpu-ptq", {"C1/b0.conv": "float"})[0]
+
+
+def _float_part() -> Module:
+    """A part of the boxes is a constant, which has no integers."""
+    scheme = find_scheme("edgetpu-ptq").model_copy(update={"may_stay_float": ("concat", "postprocess")})
+    module = _float()
+    InsertQdq(Parameters(observe(module, tensors_to_calibrate(module.graph, scheme))), scheme=scheme).run(module)
+    joined = next(node for node in module.graph.nodes if node.name == "head/concat_boxes")
+    joined.inputs[0] = gs.Constant("fixed", np.zeros(joined.inputs[0].shape, np.float32))
+    return module
 
 
 def _curve() -> Module:
@@ -81,6 +96,7 @@ REFUSED: dict[str, tuple[Callable[[], Module], str]] = {
     "float": (_float, r"the network computes in float, .* Add `--precision int8 --calibration DIR`"),
     "16 bits": (_wide, r"writing C3/b0.ibn/expand.* has 16-bit integers, the chip has 8-bit ones"),
     "float block": (_float_block, r"C2/b0.fused/\w+ as TFLite: the \w+ computes in float"),
+    "float part": (_float_part, r"writing head/concat_boxes as TFLite: the concat computes in float"),
     "float stem": (_float_stem, r"the input image \(uint8\) is read by .*leave out --keep-float"),
     "unread input": (_unread_input, r"the input unread \(float32\) is read by nothing"),
     "curve": (_curve, r"hard_swish has no operator there that rounds .* `activation: relu6`"),
@@ -134,6 +150,13 @@ def test_other_operators_have_a_reason() -> None:
     assert "this MUL has no integer form in this toolkit" in reasons["scaled"]
     assert "SOFTPLUS is none of its operators" in reasons["bent"]
     assert "this MAX_POOL_2D has no integer form in this toolkit" in reasons["pooled"]
+
+
+@pytest.mark.parametrize("target", ["edgetpu", "ethos-u55-256"])
+def test_without_the_extra_nothing_is_read(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.schema_py_generated", None)
+    with pytest.raises(MissingToolError, match=r"writing a .tflite file needs .* pip install mdcompiler\[edgetpu\]"):
+        mdcompiler.compile("no such spec", target, tmp_path / "out", precision="int8", calibration=tmp_path)
 
 
 @pytest.mark.parametrize("part", ["schema_py_generated", "interpreter"])

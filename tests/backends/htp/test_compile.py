@@ -19,7 +19,6 @@ from mdcompiler.quantization.options import Quantize
 from mdcompiler.quantization.scheme import find_scheme
 from mdcompiler.reference import run_reference
 from mdcompiler.spec import Spec
-from mdcompiler.target import Target, find_target
 from tests.backends.edgetpu.detectors import detector, picture, quantized_detector
 from tests.c_compiler import compilers
 
@@ -33,7 +32,7 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Quantize:
     return Quantize(path, allow_degraded=True)
 
 
-def compiled(spec: Spec, target: str | Target, calibration: Quantize, out: Path) -> Artifact:
+def compiled(spec: Spec, target: str, calibration: Quantize, out: Path) -> Artifact:
     return mdcompiler.compile(spec, target, out, precision="int8", calibration=calibration)
 
 
@@ -105,8 +104,7 @@ def test_curves_are_fused_and_close(qnn: None, calibration: Quantize, tmp_path: 
 
 @pytest.mark.slow
 def test_several_versions_in_one_file(qnn: None, calibration: Quantize, artifact: Artifact, tmp_path: Path) -> None:
-    target = find_target("hexagon-htp").model_copy(update={"llvm": {"mcpu": "hexagonv68,hexagonv73,hexagonv81"}})
-    many = compiled(detector(), target, calibration, tmp_path / "out")
+    many = compiled(detector(), "hexagon-htp@v68+v73+v81", calibration, tmp_path / "out")
     facts: dict[str, Any] = many.manifest.facts
     assert list(facts["emulated"]) == ["v68", "v73", "v81"]
     assert {proof["largest"] for proof in facts["emulated"].values()} == {1}

@@ -66,7 +66,7 @@ def test_the_conformance_suite_takes_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("backend", [Honest(), Silent()], ids=["honest", "silent"])
 def test_the_compiler_takes_it(backend: NullBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler, "find_backend", lambda name: backend)
-    monkeypatch.setattr(detector, "backend", lambda name: backend)
+    monkeypatch.setattr(detector, "running_backend", lambda name: backend)
     if isinstance(backend, Honest):
         artifact = mdcompiler.compile(small_detector(), "null", tmp_path / "out", raw=True)
         assert CHECK_FILE in {entry.name for entry in artifact.manifest.files}

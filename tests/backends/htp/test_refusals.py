@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mdcompiler
 from mdcompiler.backends.htp import qnn
 from mdcompiler.backends.htp.archs import SOC_MODELS, archs_of, qnn_options
 from mdcompiler.backends.htp.backend import HtpBackend
@@ -49,6 +50,48 @@ def test_a_version_that_qnn_would_take_for_another_is_refused(mcpu: str) -> None
 def test_a_version_named_twice_is_refused() -> None:
     with pytest.raises(TargetError, match="mcpu names a version twice: hexagonv73, hexagonv73"):
         archs_of(target("hexagonv73,hexagonv73"))
+
+
+def test_versions_are_chosen_behind_the_targets_name() -> None:
+    chosen = find_target("hexagon-htp@v68+v81")
+    assert (chosen.name, archs_of(chosen)) == ("hexagon-htp@v68+v81", (68, 81))
+    variants = find_target(SCHEME).variants
+    assert {archs_of(find_target(f"hexagon-htp@{word}")) for word in variants} == {(arch,) for arch in SOC_MODELS}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "hexagon-htp@v66",
+            r"'v66' is no variant of hexagon-htp; there are v68, v69, v73, v75, v79, v81, several with",
+        ),
+        ("hexagon-htp@v73+", r"'' is no variant of hexagon-htp; .* Choose one, or leave @v73\+ out\."),
+        ("cpu@v73", r"'v73' is no variant of cpu; it has none\."),
+        ("hexagon@v73", r"target 'hexagon' is unknown; there are cpu, "),
+    ],
+)
+def test_a_variant_that_is_not_there_is_refused(name: str, said: str) -> None:
+    with pytest.raises(TargetError, match=said):
+        find_target(name)
+
+
+def test_a_target_file_has_variants_too(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("{name: mine, backend: htp, llvm: {mcpu: hexagonv73}, variants: {old: hexagonv68}}")
+    assert archs_of(find_target(f"{path}@old")) == (68,)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [(find_target(SCHEME), r"pip install mdcompiler\[htp\]"), (target("hexagonv66"), "HTP contexts are made for")],
+)
+def test_what_cannot_be_compiled_is_refused_before_anything_is_read(
+    chosen: Target, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(qnn, "find_spec", lambda name: None)
+    with pytest.raises((MissingToolError, TargetError), match=said):
+        mdcompiler.compile("no such spec", chosen, tmp_path / "out", precision="int8", calibration=tmp_path)
 
 
 def test_reasons_of_kernels() -> None:
@@ -145,6 +188,13 @@ def test_its_failure_is_told(program: str, said: str, tmp_path: Path, monkeypatc
         compile_context(b"", qnn_options((73,)))
     with pytest.raises(UnsupportedError, match=f"running on HTP's emulator: {said}"):
         run_context(Context(b"", b""), [np.zeros(1, np.uint8)], 1)
+
+
+def test_a_compiler_that_does_not_end_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _play(tmp_path, "import time; time.sleep(60)", monkeypatch)
+    monkeypatch.setattr(qnn, "_LIMIT_SECONDS", 0.2)
+    with pytest.raises(UnsupportedError, match=r"compiling for HTP: .* timed out after 0\.2 seconds"):
+        compile_context(b"", qnn_options((73,)))
 
 
 @pytest.mark.parametrize(

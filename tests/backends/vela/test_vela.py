@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mdcompiler
 from mdcompiler.backend import Emission
 from mdcompiler.backends.vela import vela
 from mdcompiler.backends.vela.backend import VelaBackend
@@ -80,6 +81,8 @@ def test_without_the_extra_the_message_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setattr(vela, "find_spec", lambda name: None)
     with pytest.raises(MissingToolError, match=r"pip install mdcompiler\[vela\]"):
         check_vela("ethos-u55-256")
+    with pytest.raises(MissingToolError, match=r"pip install mdcompiler\[vela\]"):
+        mdcompiler.compile("no such spec", "ethos-u55-256", precision="int8", calibration="none")
 
 
 def test_unknown_accelerators_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
