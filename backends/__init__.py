@@ -14,6 +14,8 @@ _PLACES = {
     "vela": "vela.backend:VelaBackend",
     "hexagon": "hexagon.backend:HexagonBackend",
     "htp": "htp.backend:HtpBackend",
+    "webgpu": "webgpu.backend:WebGpuBackend",
+    "cuda": "cuda.backend:CudaBackend",
 }
 """Name of a backend -> its module in this package and its class."""
 

@@ -21,10 +21,11 @@ def check_file(module: Module) -> dict[str, bytes]:
 def reference_of(module: Module, outputs: list[str]) -> self_check.Run:
     """What computes the tensors `outputs` as the arbiter does."""
     from mdcompiler.quantization.integer_reference import IntegerReference
-    from mdcompiler.quantization.scheme import SCHEME_KEY, find_scheme
+    from mdcompiler.quantization.scheme import read_scheme
 
-    if SCHEME_KEY in module.metadata:
-        reference = IntegerReference(module, find_scheme(module.metadata[SCHEME_KEY]))
+    scheme = read_scheme(module.metadata)
+    if scheme is not None:
+        reference = IntegerReference(module, scheme)
 
         def run(arrays: dict[str, Any]) -> dict[str, Any]:
             values = reference.run(arrays)

@@ -94,6 +94,24 @@ def block_costs(backend: Backend, artifact: Artifact) -> Costs | None:
 
 
 @dataclass(frozen=True)
+class MemoryRow:
+    """What one block keeps in one kind of memory, and what it moves there in one run. what: for the reader."""
+
+    block: str
+    memory: str
+    kept_bytes: int
+    moved_bytes: int
+    what: str
+
+
+def memory_rows(backend: Backend, module: Module) -> list[MemoryRow]:
+    """The memory plan of a placed `module`, where its backend has a method `memory_rows(module)`; else nothing."""
+    own = getattr(backend, "memory_rows", None)
+    found: list[MemoryRow] = own(module) if own is not None else []
+    return found
+
+
+@dataclass(frozen=True)
 class Proof:
     """How far a machine whose rounding is its own is from the integer reference, operation by operation.
 
@@ -111,6 +129,17 @@ def block_proof(backend: Backend, artifact: Artifact) -> Proof | None:
     own = getattr(backend, "block_proof", None)
     found: Proof | None = own(artifact) if own is not None else None
     return found
+
+
+def check_ready(backend: Backend, target: Target) -> None:
+    """Raise MissingToolError or TargetError when `backend` cannot compile for `target` here, whatever the network.
+
+    A backend that needs packages says so in a method `check_ready(target)` that it may have. It is asked before
+    anything is read: calibrating a network that cannot be compiled takes minutes.
+    """
+    own = getattr(backend, "check_ready", None)
+    if own is not None:
+        own(target)
 
 
 def why_not_run(backend: Backend, target: Target) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mdcompiler.arbiter import check_file
 from mdcompiler.artifact import Artifact, check_destination, file_entries
-from mdcompiler.backend import Backend, why_not_run
+from mdcompiler.backend import Backend, check_ready, why_not_run
 from mdcompiler.build_manifest import build_manifest
 from mdcompiler.compile_pass import STAGES, Pass, Stage
 from mdcompiler.errors import UnsupportedError
@@ -107,6 +107,7 @@ class Job:
         """Run every stage and write the artifact."""
         if out is not None:
             check_destination(out)
+        check_ready(self.backend, self.target)
         module = self._read()
         source = describe_source(self.request, module)
         check = self._check_file(module) if self.precision == "fp32" else {}

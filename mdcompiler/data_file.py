@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +14,46 @@ from mdcompiler.errors import TargetError
 
 _MAX_FILE_BYTES = 64 * 1024
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class NamedData(BaseModel):
+    """What a data file describes, under the name by which it is asked for."""
+
+    name: str
+
+
+Named = TypeVar("Named", bound=NamedData)
+
+
+def shipped_data(package: str, folder: str, what: str, model: type[Named]) -> dict[str, Named]:
+    """All `what` files in a folder of a package, by the names that they give themselves, in their order."""
+    items = [item for item in (files(package) / folder).iterdir() if item.name.endswith(".yaml")]
+    found = [parse_data_file(item.read_text(), item.name, what, model) for item in items]
+    return {item.name: item for item in sorted(found, key=lambda item: item.name)}
+
+
+def find_data(
+    name: str, what: str, model: type[Named], shipped: Callable[[], Mapping[str, Named]], title: str = ""
+) -> Named:
+    """The shipped one called `name`, or the one in the YAML file at that path. title: what messages call it.
+
+    Raises TargetError for an unknown name, an unreadable file or a bad field.
+    """
+    path = Path(name)
+    if is_data_file(name):
+        return parse_data_file(read_data_file(path, what), str(path), what, model)
+    known = shipped()
+    if name not in known:
+        raise TargetError(
+            f"{title or what} {name!r} is unknown; there are {', '.join(known)}. "
+            f"Choose one of them or give the path of a {what} file (.yaml)."
+        )
+    return known[name]
+
+
+def is_data_file(name: str) -> bool:
+    """Whether `name` is the path of a file rather than the name of what ships."""
+    return Path(name).suffix in (".yaml", ".yml")
 
 
 def read_data_file(path: Path, what: str) -> str:

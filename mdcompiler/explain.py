@@ -1,4 +1,4 @@
-"""Why things did not happen: places a pass left alone, kernels a backend has none of its own for."""
+"""Why things did not happen: places a pass left alone, kernels a backend has none of its own for; where data lies."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mdcompiler.backend import MemoryRow, memory_rows
+from mdcompiler.calibration.noise import quantize_by_noise
 from mdcompiler.compile_pass import STAGES, ExplainingPass, Pass
 from mdcompiler.compiler import Job
 from mdcompiler.kernel import kernels
@@ -42,14 +44,16 @@ class Reason:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Kernels by kind, and every refusal."""
+    """Kernels by kind, every refusal, and the memory plan where the backend has one to show."""
 
     kinds: dict[str, int]
     refusals: tuple[Reason, ...]
+    memory: tuple[MemoryRow, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: kinds, refusals."""
-        return {"kinds": self.kinds, "refusals": [asdict(row) for row in self.refusals]}
+        """Plain values for JSON: kinds, refusals, memory."""
+        refusals, memory = ([asdict(row) for row in rows] for rows in (self.refusals, self.memory))
+        return {"kinds": self.kinds, "refusals": refusals, "memory": memory}
 
     def summary(self) -> str:
         """One line: how many kernels of each kind, how many refusals."""
@@ -65,19 +69,30 @@ def pass_table() -> list[PassRow]:
 
 
 def explain_job(job: Job) -> Explanation:
-    """Run every stage up to emit and collect the reasons."""
+    """Run every stage up to emit and collect the reasons.
+
+    A memory plan needs the integers of a target that has no floats: noise gives them.
+    """
     module = read_network(job.request, job.target)
     pipeline, reasons = Pipeline(), []
-    for item in (item for stage in STAGES for item in job.passes(stage)):
-        pipeline.run(module, [item])
-        if isinstance(item, ExplainingPass):
-            reasons += [Reason(item.name, refusal.node, refusal.reason) for refusal in item.refusals(module)]
+    for stage in STAGES:
+        if stage == "quantize" and _plans_integers(job):
+            quantize_by_noise(module, pipeline)
+        for item in job.passes(stage):
+            pipeline.run(module, [item])
+            if isinstance(item, ExplainingPass):
+                reasons += [Reason(item.name, refusal.node, refusal.reason) for refusal in item.refusals(module)]
     found = kernels(module.graph)
     for kernel in found:
         refused = job.backend.why_not(kernel, job.target)
         if refused is not None:
             reasons.append(Reason(job.backend.name, kernel.name, refused))
-    return Explanation(dict(Counter(kernel.kind for kernel in found).most_common()), tuple(reasons))
+    memory = memory_rows(job.backend, module)
+    return Explanation(dict(Counter(kernel.kind for kernel in found).most_common()), tuple(reasons), tuple(memory))
+
+
+def _plans_integers(job: Job) -> bool:
+    return hasattr(job.backend, "memory_rows") and "float32" not in job.target.dtypes
 
 
 def _backend_passes() -> list[Pass]:

@@ -12,6 +12,7 @@ from mdcompiler.artifact import Artifact, write_artifact
 from mdcompiler.detector import Detector
 from mdcompiler.errors import InternalError
 from mdcompiler.manifest import Manifest
+from mdcompiler.tolerance import tolerance_of
 
 
 def finish_artifact(out: Path | None, manifest: Manifest, files: dict[str, bytes]) -> Artifact:
@@ -34,8 +35,9 @@ def finish_artifact(out: Path | None, manifest: Manifest, files: dict[str, bytes
 def _inspect(artifact: Artifact) -> None:
     if artifact.manifest.check:
         return
+    tolerance = tolerance_of(artifact.manifest.target.dtypes)
     with Detector.open(artifact) as detector:
-        faults = self_check.check_faults(artifact.directory, artifact.manifest.inputs, detector.run)
+        faults = self_check.check_faults(artifact.directory, artifact.manifest.inputs, detector.run, tolerance)
     if faults:
         raise InternalError(
             f"the compiled network does not do what its source says: {'; '.join(faults)}. "

@@ -45,14 +45,17 @@ def record_check(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], re
     return save({name: np.ascontiguousarray(values) for name, values in rows.items()})
 
 
-def check_faults(directory: Path, inputs: Sequence[TensorSpec], run: Run) -> list[str]:
+def check_faults(
+    directory: Path, inputs: Sequence[TensorSpec], run: Run, tolerance: float = FLOAT_TOLERANCE
+) -> list[str]:
     """What differs between `run` and the check file in `directory`, one sentence an output; [] when nothing.
 
+    tolerance: for floats, see `mdcompiler.tolerance.tolerance_of`.
     One of several seeded pictures may sit on the edge of a decision of the suppression, so one that agrees is enough.
     """
     faults: list[str] = ["the check file is empty"]
     for seed, expected in sorted(_by_seed(_read(directory / CHECK_FILE)).items()):
-        faults = differences(dict(_thinned(run(seeded_inputs(inputs, seed)))), expected)
+        faults = differences(dict(_thinned(run(seeded_inputs(inputs, seed)))), expected, tolerance)
         if not faults:
             return []
     return faults
@@ -68,38 +71,37 @@ def _by_seed(rows: Arrays) -> dict[int, dict[str, NDArray[Any]]]:
     return found
 
 
-def differences(got: Arrays, expected: Arrays) -> list[str]:
+def differences(got: Arrays, expected: Arrays, tolerance: float = FLOAT_TOLERANCE) -> list[str]:
     """What differs, one sentence an output; [] when everything is within the tolerance."""
     if set(got) != set(expected):
         return [f"outputs are {', '.join(got)} instead of {', '.join(expected)}"]
     if set(expected) == _DETECTIONS:
-        return _detection_differences(got, expected)
+        return _detection_differences(got, expected, tolerance)
     return [
-        f"{name}: {describe_difference(got[name], want)}"
+        f"{name}: {describe_difference(got[name], want, tolerance)}"
         for name, want in expected.items()
-        if not within_float_tolerance(got[name], want)
+        if not within_float_tolerance(got[name], want, tolerance)
     ]
 
 
-def _detection_differences(got: Arrays, expected: Arrays) -> list[str]:
+def _detection_differences(got: Arrays, expected: Arrays, tolerance: float) -> list[str]:
     shapes = [name for name in expected if got[name].shape != expected[name].shape]
     if shapes:
         return [f"{name}: shape {list(got[name].shape)} instead of {list(expected[name].shape)}" for name in shapes]
     scores, wanted = got["scores"][0], expected["scores"][0]
-    if np.abs(scores - wanted).max(initial=0) > FLOAT_TOLERANCE:
-        return [f"scores: {describe_difference(got['scores'], expected['scores'])}"]
+    if np.abs(scores - wanted).max(initial=0) > tolerance:
+        return [f"scores: {describe_difference(got['scores'], expected['scores'], tolerance)}"]
     last = wanted[-1] if wanted.size else 0
-    lost = [
-        row for row in range(len(wanted)) if wanted[row] > last + FLOAT_TOLERANCE and not _found(row, got, expected)
-    ]
+    rows = [row for row in range(len(wanted)) if wanted[row] > last + tolerance]
+    lost = [row for row in rows if not _found(row, got, expected, tolerance)]
     return [f"detections {lost} of the reference (by rank) are missing"] if lost else []
 
 
-def _found(row: int, got: Arrays, expected: Arrays) -> bool:
+def _found(row: int, got: Arrays, expected: Arrays, tolerance: float) -> bool:
     """Whether `got` has the reference's detection `row`: its class, its box and nearly its score."""
     box = expected["boxes"][0, row]
-    slack = FLOAT_TOLERANCE * max(1.0, float(np.abs(box).max()))
-    near = np.abs(got["scores"][0] - expected["scores"][0, row]) <= FLOAT_TOLERANCE
+    slack = tolerance * max(1.0, float(np.abs(box).max()))
+    near = np.abs(got["scores"][0] - expected["scores"][0, row]) <= tolerance
     same = got["classes"][0] == expected["classes"][0, row]
     close = np.abs(got["boxes"][0] - box).max(axis=1) <= slack
     return bool((near & same & close).any())

@@ -6,25 +6,28 @@ path to a `.yaml` file works in their place. Sizes are bytes.
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from mdcompiler.data_file import parse_data_file, read_data_file
+from mdcompiler.data_file import NamedData, find_data, is_data_file, shipped_data
 from mdcompiler.errors import TargetError
 
 
-class Target(BaseModel):
+class Target(NamedData):
     """One machine.
 
     backend: who compiles for it. llvm: TVM target fields (kind, mtriple, mcpu, mattr).
     vector_bytes: width of one register; vector_registers: how many the ISA has.
     l1_bytes, l2_bytes: data caches of one core. alignment_bytes: of every buffer.
-    cpu_flags: flags of /proc/cpuinfo that the binary needs. dtypes: numeric types it computes in.
-    scheme: name of the quantization scheme (`mdcompiler.quantization.scheme`), "" where there are no integers.
+    units: multiprocessors of a GPU. cpu_flags: flags of /proc/cpuinfo that the binary needs.
+    dtypes: numeric types it computes in.
+    scheme: quantization scheme (`mdcompiler.quantization.scheme`) by name or the path of its file, "" where there are
+    no integers.
     zig: target triple for the ziglang linker, when it is not this machine.
+    vtcm_bytes: memory beside the vector unit that programs place data in, 0 for none.
+    variants: word -> `mcpu`. `NAME@WORD` is this target with that processor, `NAME@WORD+WORD` with several of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,40 +41,52 @@ class Target(BaseModel):
     l1_bytes: int = Field(default=32 * 1024, ge=1024)
     l2_bytes: int = Field(default=512 * 1024, ge=1024)
     alignment_bytes: int = Field(default=64, ge=1, le=4096)
+    units: int = Field(default=8, ge=1, le=4096)
     cpu_flags: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ("float32",)
     scheme: str = ""
     zig: str = ""
+    vtcm_bytes: int = Field(default=0, ge=0, le=1 << 30)
+    variants: dict[str, str] = Field(default_factory=dict)
 
     @property
     def lanes(self) -> int:
         """How many float32 one vector register holds."""
         return self.vector_bytes // 4
 
+    def variant(self, words: str) -> Target:
+        """This target for other processors: words of `variants` with + between. Raises TargetError for others."""
+        chosen = words.split("+")
+        unknown = [word for word in chosen if word not in self.variants]
+        if unknown:
+            known = f"there are {', '.join(self.variants)}, several with + between" if self.variants else "it has none"
+            raise TargetError(
+                f"target {self.name}@{words}: {unknown[0]!r} is no variant of {self.name}; {known}. "
+                f"Choose one, or leave @{words} out."
+            )
+        processors = ",".join(self.variants[word] for word in chosen)
+        return self.model_copy(update={"name": f"{self.name}@{words}", "llvm": {**self.llvm, "mcpu": processors}})
+
 
 def shipped_targets() -> dict[str, Target]:
     """The targets that come with the package, by name. `cpu` is this machine."""
-    folder = files("mdcompiler") / "targets"
-    found = [_parse(item.read_text(), item.name) for item in folder.iterdir() if item.name.endswith(".yaml")]
-    targets = {target.name: target for target in sorted(found, key=lambda target: target.name)}
+    targets = shipped_data("mdcompiler", "targets", "target", Target)
     return {"cpu": _host(targets), **targets}
 
 
 def find_target(name: str) -> Target:
-    """The target called `name`, or read from the YAML file at that path.
+    """The target called `name`, or read from the YAML file at that path; a variant of it for `NAME@WORD+WORD`.
 
-    Raises TargetError for an unknown name, an unreadable file or a bad field.
+    A scheme file that a target file names lies beside it, unless its path is absolute. Raises TargetError for an
+    unknown name, an unreadable file or a bad field.
     """
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        return _parse(read_data_file(path, "target"), str(path))
-    targets = shipped_targets()
-    if name not in targets:
-        raise TargetError(
-            f"target {name!r} is unknown; there are {', '.join(targets)}. "
-            "Choose one of them or give the path of a target file (.yaml)."
-        )
-    return targets[name]
+    plain, at, words = name.rpartition("@")
+    if at and not is_data_file(words):
+        return find_target(plain).variant(words)
+    found = find_data(name, "target", Target, shipped_targets)
+    if not is_data_file(name) or not is_data_file(found.scheme):
+        return found
+    return found.model_copy(update={"scheme": str(Path(name).parent / found.scheme)})
 
 
 def host_flags() -> frozenset[str]:
@@ -107,7 +122,3 @@ def _host(targets: dict[str, Target]) -> Target:
 def _loads_here(triple: str) -> bool:
     """Whether a library linked for a zig triple, "" for none, may be loaded beside Python: it is glibc's, as a rule."""
     return not triple or "-gnu" in triple
-
-
-def _parse(text: str, where: str) -> Target:
-    return parse_data_file(text, where, "target", Target)

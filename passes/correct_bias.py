@@ -22,7 +22,7 @@ from mdcompiler.constants import assign, constant, optional_input
 from mdcompiler.module import Module
 from mdcompiler.names import kernel_path
 from mdcompiler.passes.insert_qdq import is_quantized, scheme_of
-from mdcompiler.quantization.affine import quantize, weight_quantization
+from mdcompiler.quantization.affine import quantize
 from mdcompiler.quantization.scheme import Scheme
 
 Array = NDArray[Any]
@@ -53,13 +53,7 @@ class CorrectBias:
 
 def rounded(weight: Array, scheme: Scheme) -> Array:
     """`weight` as the integers of `scheme` stand for it, float32."""
-    how = weight_quantization(
-        weight,
-        scheme.weight,
-        per_channel=scheme.per_channel,
-        symmetric=scheme.symmetric_weights,
-        power_of_two=scheme.rounding == "power-of-two",
-    )
+    how = scheme.weight_rule(weight)
     return how.dequantize(quantize(weight, how))
 
 

@@ -25,7 +25,7 @@ from mdcompiler.errors import UnsupportedError
 from mdcompiler.module import Module
 from mdcompiler.quantization.assign import Parameters
 from mdcompiler.quantization.plan import Planner
-from mdcompiler.quantization.scheme import SCHEME_KEY, Precision, Scheme, find_scheme
+from mdcompiler.quantization.scheme import Precision, Scheme, find_scheme, write_scheme
 from mdcompiler.quantization.write_qdq import write_qdq
 
 
@@ -52,7 +52,7 @@ class InsertQdq:
         planner = self._planner(module)
         before = len(module.graph.nodes)
         write_qdq(module.graph, planner.finish(), planner.scheme, self.parameters)
-        module.metadata[SCHEME_KEY] = planner.scheme.name
+        write_scheme(module.metadata, planner.scheme)
         return abs(len(module.graph.nodes) - before)
 
     def refusals(self, module: Module) -> list[Refusal]:

@@ -27,7 +27,7 @@ from mdcompiler.module import Module
 from mdcompiler.names import kernel_path
 from mdcompiler.passes.correct_bias import correctable, rounded, shift_bias
 from mdcompiler.passes.insert_qdq import is_quantized, scheme_of
-from mdcompiler.quantization.affine import bounds, quantize, weight_quantization
+from mdcompiler.quantization.affine import bounds, quantize
 from mdcompiler.quantization.scheme import Scheme
 
 Array = NDArray[Any]
@@ -62,13 +62,7 @@ class RoundAdaptively:
 
 def _round(graph: gs.Graph, node: gs.Node, seen: Moments, scheme: Scheme, flips: float) -> int:
     weight: Array = node.inputs[1].values
-    how = weight_quantization(
-        weight,
-        scheme.weight,
-        per_channel=scheme.per_channel,
-        symmetric=scheme.symmetric_weights,
-        power_of_two=scheme.rounding == "power-of-two",
-    )
+    how = scheme.weight_rule(weight)
     steps = np.broadcast_to(np.asarray(how.scale, np.float64), weight.shape[:1])
     groups, size = seen.mean.shape
     shape = (groups, weight.shape[0] // groups, size)

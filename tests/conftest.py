@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mdcompiler.cli import run
+
 ROOT = Path(__file__).resolve().parents[1]
+Mdc = Callable[..., tuple[int, str, str]]
 
 # A compile takes as long as the machine is busy, so no example has a deadline.
 settings.register_profile("mdcompiler", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -23,6 +26,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no trained weights or pictures at {folder}: set MDC_SHARED_DATA")
     return folder
+
+
+@pytest.fixture
+def mdc(capfd: pytest.CaptureFixture[str]) -> Mdc:
+    """The command line in this process: exit status, stdout and stderr of `mdc ARGUMENTS`."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = run([str(item) for item in arguments])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from mdcompiler import __version__
 from mdcompiler.cli import run
 from mdcompiler.cli.console import PlainProgress
 from mdcompiler.errors import InternalError
+from tests.conftest import Mdc
 
 PROGRESS = ("mdc: read ", "mdc: reference ", "mdc: pass ")
 SMALL = ("--target", "null", "--size", "64", "--width", "0.25")
@@ -35,18 +35,6 @@ VERBS = (
     "explain",
     "schema",
 )
-Mdc = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def mdc(capfd: pytest.CaptureFixture[str]) -> Mdc:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = run([str(item) for item in arguments])
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from mdcompiler.backend import Emission, Runnable, why_not_run
 from mdcompiler.backends.null import NullBackend
 from mdcompiler.conformance import CHECKS, MODELS, ConformanceError, Trial, default_target, try_model
 from mdcompiler.conformance.__main__ import conforms, main, report
-from mdcompiler.errors import MissingToolError, UnsupportedError
+from mdcompiler.errors import MissingToolError, TargetError, UnsupportedError
 from mdcompiler.kernel import Kernel
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress
@@ -129,6 +129,18 @@ def test_backend_that_refuses_everything_does_not_conform() -> None:
     backend = RefusesAll()
     rows = report(backend, default_target(backend))
     assert [verdict for _, _, verdict in rows] == ["refused: this backend compiles nothing."] * len(MODELS)
+    assert not conforms(rows)
+
+
+class NeedsDevice(NullBackend):
+    def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
+        raise TargetError("this machine has no such device.")
+
+
+def test_backend_whose_device_is_missing_is_told_so_in_the_report() -> None:
+    backend = NeedsDevice()
+    rows = report(backend, default_target(backend))
+    assert ("picture", "numbers", "this machine has no such device.") in rows
     assert not conforms(rows)
 
 

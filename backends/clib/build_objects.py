@@ -27,17 +27,22 @@ _WORKER = "mdcompiler.backends.clib.compile_worker"
 
 
 def build_objects(
-    functions: Mapping[str, FunctionSource], llvm: Mapping[str, Any], workers: int, progress: Progress
+    functions: Mapping[str, FunctionSource],
+    llvm: Mapping[str, Any],
+    workers: int,
+    progress: Progress,
+    worker: str = "",
 ) -> list[bytes]:
     """One object file for each function, in the order of `functions`.
 
-    workers: how many processes compile at once. What was compiled before comes from the cache.
+    workers: how many processes compile at once. What was compiled before comes from the cache. worker: the module of
+    the child process, "" for LLVM's; another one's answers need be no object files, and its package holds templates.
     Raises InternalError naming the function that fails.
     """
     cache = ObjectCache.default()
-    keys = {symbol: object_key(source, llvm) for symbol, source in functions.items()}
+    keys = {symbol: object_key(source, llvm, worker.rpartition(".")[0]) for symbol, source in functions.items()}
     found = {symbol: code for symbol, key in keys.items() if (code := cache.get(key)) is not None}
-    build = _Build(dict(functions), dict(llvm), progress, objects=dict(found))
+    build = _Build(dict(functions), dict(llvm), progress, worker or _WORKER, objects=dict(found))
     threads = [threading.Thread(target=build.work) for _ in range(max(1, min(workers, len(functions))))]
     for thread in threads:
         thread.start()
@@ -58,6 +63,7 @@ class _Build:
     functions: dict[str, FunctionSource]
     llvm: dict[str, Any]
     progress: Progress
+    worker: str
     objects: dict[str, bytes] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -71,7 +77,7 @@ class _Build:
         """Compile until nothing is left or something failed."""
         if self.waiting.empty():
             return
-        command = [sys.executable, "-m", _WORKER]
+        command = [sys.executable, "-m", self.worker]
         with (
             tempfile.TemporaryFile() as errors,
             subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as child,

@@ -7,7 +7,6 @@ library whose function has TVM's calling convention, for measuring over RPC.
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import struct
 import subprocess
@@ -17,21 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mdcompiler.backends.clib.compile_worker import read_message, write_message
+from mdcompiler.backends.clib.compile_worker import serve
 
 HEADER = struct.Struct("<I")
-
-
-def main() -> None:
-    """Serve until the parent closes the pipe; whatever a library prints goes to stderr."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    while True:
-        try:
-            message = read_message(sys.stdin.buffer)
-        except EOFError:
-            return
-        write_message(answers, _answer(message, sys.argv[1] == "packed"))
 
 
 def _answer(message: bytes, packed: bool) -> bytes:
@@ -76,4 +63,4 @@ def _buffers(function: Any) -> list[tuple[str, str, int]]:
 
 
 if __name__ == "__main__":
-    main()
+    serve(lambda message: _answer(message, sys.argv[1] == "packed"))

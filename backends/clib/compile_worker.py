@@ -10,6 +10,7 @@ import os
 import pickle
 import struct
 import sys
+from collections.abc import Callable
 from typing import IO
 
 _LENGTH = struct.Struct("<Q")
@@ -29,8 +30,8 @@ def read_message(stream: IO[bytes]) -> bytes:
     return stream.read(_LENGTH.unpack(size)[0])
 
 
-def main() -> None:
-    """Serve until the parent closes the pipe; whatever a library prints goes to stderr."""
+def serve(answer: Callable[[bytes], bytes]) -> None:
+    """Answer messages until the parent closes the pipe; whatever a library prints goes to stderr."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     while True:
@@ -38,7 +39,7 @@ def main() -> None:
             message = read_message(sys.stdin.buffer)
         except EOFError:
             return
-        write_message(answers, _answer(message))
+        write_message(answers, answer(message))
 
 
 def _answer(message: bytes) -> bytes:
@@ -52,4 +53,4 @@ def _answer(message: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    serve(_answer)

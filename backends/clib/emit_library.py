@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mdcompiler.backend import Emission, input_specs, output_specs
+from mdcompiler.backend import Emission
 from mdcompiler.backends.clib.alias import share_memory
 from mdcompiler.backends.clib.build_objects import build_objects
+from mdcompiler.backends.clib.build_program import build_program, fallback_kernels
+from mdcompiler.backends.clib.c_source import Source
 from mdcompiler.backends.clib.choose_strips import strip_chooser
-from mdcompiler.backends.clib.emit_c import CONSTANTS_FILE, Source, header, implementation, pack_constants, tensors
+from mdcompiler.backends.clib.describe_library import c_files, describe_library, library_facts
 from mdcompiler.backends.clib.fold_gates import fold_gates
 from mdcompiler.backends.clib.fuse_strips import ChooseRows, fuse_strips
 from mdcompiler.backends.clib.link import link_library
-from mdcompiler.backends.clib.lower_kernels import build_program, fallback_kernels
 from mdcompiler.backends.clib.plan import Plan, plan_arena
 from mdcompiler.backends.clib.program import Program
 from mdcompiler.backends.kernels.choose_schedule import Chooser
@@ -22,7 +23,7 @@ from mdcompiler.backends.legalize import legalize_all
 from mdcompiler.errors import UnsupportedError
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress
-from mdcompiler.quantization.scheme import SCHEME_KEY, find_scheme
+from mdcompiler.quantization.scheme import read_scheme
 from mdcompiler.target import Target
 
 _ANY_ALIGNMENT = 1
@@ -91,75 +92,47 @@ def write_library(
     """
     target = module.target
     chooser = chooser or Chooser.open(target)
-    fallback = fallback_kernels(module.graph, target)
-    opset = module.graph.opset
-    legal = legalize_all(fallback, target.llvm, opset=opset, alignment_bytes=_ANY_ALIGNMENT) if fallback else {}
-    program = build_program(module.graph, target, legal, rounding_of(module), chooser)
-    fold_gates(program)
+    program = lowered(module, chooser)
+    fallback = sorted(kernel.name for kernel in fallback_kernels(module.graph, target))
     unfused = _plan(program, target)
     fused = fuse_strips(program, choose_rows or strip_chooser(chooser))
-    source, constants = _source(program, module)
+    features = [name for flag, name in _FEATURES.items() if flag in target.cpu_flags]
+    source, constants = describe_library(program, module, features)
     objects = build_objects(program.functions, target.llvm, workers, progress)
-    c_files = {
-        f"{prefix}.h": header(source, prefix).encode(),
-        f"{prefix}.c": implementation(source, prefix).encode(),
-        CONSTANTS_FILE: constants,
-    }
     facts = {
-        **_facts(source, sorted(legal)),
+        **library_facts(source),
+        "fallback_kernels": fallback,
         "fused_chains": fused,
         "arena_bytes_unfused": unfused.arena_bytes,
         "arena_lower_bound_bytes_unfused": unfused.lower_bound_bytes,
     }
-    return CLibrary(prefix, source, c_files, [*objects, *program.objects.values()], facts)
+    files = c_files(source, constants, prefix)
+    return CLibrary(prefix, source, files, [*objects, *program.objects.values()], facts)
+
+
+def lowered(module: Module, chooser: Chooser) -> Program:
+    """The calls of a placed module, one kernel after the other."""
+    fallback, llvm, opset = fallback_kernels(module.graph, module.target), module.target.llvm, module.graph.opset
+    legal = legalize_all(fallback, llvm, opset=opset, alignment_bytes=_ANY_ALIGNMENT) if fallback else {}
+    program = build_program(module.graph, module.target, legal, rounding_of(module), chooser)
+    fold_gates(program)
+    return program
 
 
 def rounding_of(module: Module) -> Rounding:
     """How quantized kernels round: by the scheme the network was quantized with."""
-    scheme = module.metadata.get(SCHEME_KEY, "")
-    rounding = find_scheme(scheme).rounding if scheme else "float-half-even"
-    if rounding == "power-of-two":
+    scheme = read_scheme(module.metadata)
+    if scheme is None:
+        return "float-half-even"
+    if scheme.rounding == "power-of-two":
         raise UnsupportedError(
-            f"compiling for {module.target.name}: the scheme {scheme} rounds by powers of two; the CPU kernels do "
+            f"compiling for {module.target.name}: the scheme {scheme.name} rounds by powers of two; the CPU kernels do "
             "not. Quantize with another scheme."
         )
-    return rounding
+    return scheme.rounding
 
 
 def _plan(program: Program, target: Target) -> Plan:
     """Where the program's buffers would lie as it is now."""
     aliases, calls = share_memory(program)
     return plan_arena(calls, program.sizes, aliases, target.alignment_bytes)
-
-
-def _source(program: Program, module: Module) -> tuple[Source, bytes]:
-    """Everything the generated C needs, and the content of the constants file."""
-    alignment = module.target.alignment_bytes
-    aliases, calls = share_memory(program)
-    constants, offsets = pack_constants(program.constants, alignment)
-    taken = {"context", "nanoseconds", "frame", "arena", "steps"}
-    features = [name for flag, name in _FEATURES.items() if flag in module.target.cpu_flags]
-    source = Source(
-        program=program,
-        calls=calls,
-        aliases=aliases,
-        plan=plan_arena(calls, program.sizes, aliases, alignment),
-        inputs=tensors(input_specs(module), taken),
-        outputs=tensors(output_specs(module), taken),
-        constants=offsets,
-        constants_bytes=len(constants),
-        alignment_bytes=alignment,
-        features=features,
-    )
-    return source, constants
-
-
-def _facts(source: Source, fallback: list[str]) -> dict[str, Any]:
-    return {
-        "arena_bytes": source.plan.arena_bytes,
-        "arena_lower_bound_bytes": source.plan.lower_bound_bytes,
-        "constants_bytes": source.constants_bytes,
-        "kernel_functions": len(source.program.functions),
-        "calls": len(source.calls),
-        "fallback_kernels": fallback,
-    }

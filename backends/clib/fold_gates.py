@@ -7,6 +7,7 @@ picture is saved. Only where the scaled weights are fewer than the pixels.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from mdcompiler.backends.clib.program import Call, Program, View
 from mdcompiler.backends.kernels.sources import ChannelwiseSource, ConvolutionSource
@@ -52,12 +53,9 @@ def _fold(program: Program, gate: Call, convolution: Call) -> None:
     picture, factors = gate.reads
     weight = convolution.reads[1]
     scaled = program.buffer(f"{convolution.kernel}:scaled", tiles * width * work.in_channels * _FLOAT_BYTES)
-    at = program.steps.index(gate)
-    del program.steps[at : at + 2], program.sizes[gate.writes[0]]
     scale = ChannelwiseSource("scale_weights", (tiles, work.in_channels, width, work.lanes))
     program.call(gate.kernel, scale, (weight, factors), (scaled,), tiles)
-    program.call(
-        convolution.kernel, source, (picture, scaled, *convolution.reads[2:]), convolution.writes, convolution.tasks
-    )
-    program.steps[at:at] = program.steps[-2:]
-    del program.steps[-2:]
+    scaling = program.steps.pop()
+    at = program.steps.index(gate)
+    program.steps[at : at + 2] = [scaling, replace(convolution, reads=(picture, scaled, *convolution.reads[2:]))]
+    del program.sizes[gate.writes[0]]

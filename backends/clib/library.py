@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mdcompiler.errors import ArtifactError, InternalError
+from mdcompiler.errors import ArtifactError, InternalError, TargetError
 from mdcompiler.inputs import checked_inputs
 from mdcompiler.manifest import TensorSpec
 
@@ -85,7 +85,8 @@ class SharedLibrary:
         with self._context() as context:
             status = function(context, *tensors, *extra)
         if status != 0:
-            raise InternalError(f"the compiled library failed with status {status}; send the artifact.")
+            why = f"with status {status}; send the artifact. {self._functions.reason()}".strip()
+            raise InternalError(f"the compiled library failed {why}")
         return outputs
 
     @contextmanager
@@ -104,6 +105,9 @@ class SharedLibrary:
                 return self._idle.pop()
         context: int | None = self._functions.create(self._threads)
         if not context:
+            reason = self._functions.reason()
+            if reason:
+                raise TargetError(f"starting the compiled library: {reason}")
             raise MemoryError(f"no memory for an arena of {self.arena_bytes} bytes and {self._threads} threads")
         return context
 
@@ -129,8 +133,14 @@ class _Functions:
             self.kernel_count = _typed(library, f"{prefix}kernel_count", number, [])
             self.kernel_name = _typed(library, f"{prefix}kernel_name", ctypes.c_char_p, [number])
             self.profile = _typed(library, f"{prefix}profile", number, [pointer] * (2 + tensors))
+            has_error = hasattr(library, f"{prefix}error")
+            self._error = _typed(library, f"{prefix}error", ctypes.c_char_p, []) if has_error else None
         except (OSError, AttributeError) as error:
             raise ArtifactError(f"opening {path}: {error}. Compile the network again for this machine.") from error
+
+    def reason(self) -> str:
+        """Why the last call in this thread failed, where the library says so; else ""."""
+        return "" if self._error is None else str(self._error().decode(errors="replace"))
 
 
 def _typed(library: ctypes.CDLL, name: str, result: Any, arguments: list[Any]) -> Callable[..., Any]:

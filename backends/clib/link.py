@@ -50,10 +50,13 @@ def compiler_command(triple: str = "") -> list[str]:
     )
 
 
-def link_library(sources: Mapping[str, bytes], objects: Sequence[bytes], triple: str = "") -> bytes:
+def link_library(
+    sources: Mapping[str, bytes], objects: Sequence[bytes], triple: str = "", libraries: Sequence[str] = ()
+) -> bytes:
     """Compile `sources` (file name -> content) with the runtime, link `objects`, and return the shared library.
 
-    Raises InternalError with the compiler's words when it refuses the generated code.
+    libraries: further options of the linker, e.g. `-ldl`. Raises InternalError with the compiler's words when it
+    refuses the generated code.
     """
     flags = [*_FLAGS, "-fPIC", "-fvisibility=hidden"]
     content = _everything(sources, objects, _RUNTIME)
@@ -61,7 +64,8 @@ def link_library(sources: Mapping[str, bytes], objects: Sequence[bytes], triple:
         compiler = compiler_command(android.headers_triple(triple))
         commands = android.android_commands(compiler, flags, _parts(content))
         return _link(commands, {**content, android.EMPTY: b""})
-    return _link([[*compiler_command(triple), *flags, "-shared", *_OUTPUT, *_parts(content), *_LIBRARIES]], content)
+    command = [*compiler_command(triple), *flags, "-shared", *_OUTPUT, *_parts(content), *_LIBRARIES, *libraries]
+    return _link([command], content)
 
 
 def link_program(sources: Mapping[str, bytes], objects: Sequence[bytes], triple: str) -> bytes:
@@ -69,6 +73,16 @@ def link_program(sources: Mapping[str, bytes], objects: Sequence[bytes], triple:
     content = _everything(sources, objects, (*_RUNTIME, *_PROGRAM))
     command = [*compiler_command(triple), *_FLAGS, "-static", *_OUTPUT, *_parts(content), *_LIBRARIES]
     return _link([command], content)
+
+
+def link_small_program(sources: Mapping[str, bytes], name: str, library: bytes, triple: str) -> bytes:
+    """A program of `sources` and the runtime's `mdc_run.c` that loads the shared library `name` from its own folder.
+
+    For models that no static program can hold, because they open further libraries as they run.
+    """
+    content = {**_everything(sources, [], (*_RUNTIME, *_PROGRAM)), name: library}
+    parts = [*_parts(content), name, "-Wl,-rpath,$ORIGIN"]
+    return _link([[*compiler_command(triple), *_FLAGS, *_OUTPUT, *parts, *_LIBRARIES]], content)
 
 
 def _everything(sources: Mapping[str, bytes], objects: Sequence[bytes], runtime: Sequence[str]) -> dict[str, bytes]:

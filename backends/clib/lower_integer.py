@@ -24,7 +24,8 @@ from mdcompiler.backends.clib.integer_parameters import IntegerParameters
 from mdcompiler.backends.clib.program import Call, FunctionSource, Program, View
 from mdcompiler.backends.kernels import channelwise
 from mdcompiler.backends.kernels.choose_schedule import Chooser
-from mdcompiler.backends.kernels.dot_product import QUAD, choose_dot, dot_of
+from mdcompiler.backends.kernels.dot_product import DotName, choose_dot, choose_product, dot_of
+from mdcompiler.backends.kernels.geometry import Geometry
 from mdcompiler.backends.kernels.integer_convolution import IntegerConvolution
 from mdcompiler.backends.kernels.integer_window import IntegerWindow, fits_quads
 from mdcompiler.backends.kernels.pack_weights import (
@@ -84,9 +85,12 @@ class IntegerLowering:
             self.parameters.constant(kernel, "scale", np.asarray(node.inputs[1].values, np.float32).reshape(1)),
             self.parameters.constant(kernel, "numbers", numbers),
         )
-        template = "quantize" if to_bytes else "dequantize"
-        tasks = channelwise.flat_tasks(elements)
-        self._call(kernel, ChannelwiseSource(template, (elements, self.lanes)), reads, tensor.name, tasks)
+        source = (
+            ChannelwiseSource("quantize", (elements, self.lanes))
+            if to_bytes
+            else ChannelwiseSource("dequantize", (elements, self.lanes, self.processor))
+        )
+        self._call(kernel, source, reads, tensor.name, channelwise.flat_tasks(elements))
 
     def _first(self, kernel: Kernel, steps: list[Step]) -> list[Step]:
         """Lower the first operation; what is left."""
@@ -118,11 +122,12 @@ class IntegerLowering:
         constants, role = weights_of(chain.conv), chain.conv.name
         weight, source = constants.centred.astype(np.int16), chain.conv.inputs[0]
         geometry = read_geometry(node_of(chain.conv))
-        taken = 0 if kind == "depthwise" else dot_of(self.dot).taken
-        start = start_table(weight, constants.bias, source.zero_point - taken, geometry, self.lanes)
+        zero_point = source.zero_point - self._taken(kind, weight, geometry)
+        start = start_table(weight, constants.bias, zero_point, geometry, self.lanes)
         write = self._window if kind == "depthwise" else self._tiled
         function, packed = write(kernel, chain, weight, kind)
-        name = self._with_slack(kernel, image, geometry.pixels * weight.shape[1]) if kind == "stem" else source.name
+        size = geometry.pixels * weight.shape[1]
+        name = self._with_slack(kernel, image, size, function) if kind == "stem" else source.name
         scale = np.array(constants.quantization.scale)
         reads = (
             name,
@@ -136,27 +141,44 @@ class IntegerLowering:
     def _window(self, kernel: Kernel, chain: Chain, weight: Array, kind: str) -> tuple[IntegerWindowSource, Array]:
         """The function of a depthwise convolution and its weights."""
         geometry = read_geometry(node_of(chain.conv))
-        fits = self.dot == "vpdpbusd" and weight_parts(weight, self.dot) == 1 and fits_quads(geometry)
-        ending, by_halves = self._ending_of(chain), self.processor == "neon"
-        work = IntegerWindow(geometry, len(weight), self.lanes, ending, fits, by_halves)
+        fits = self._by_quads(weight, geometry)
+        by_halves = self.processor == "neon" and not fits
+        work = IntegerWindow(geometry, len(weight), self.lanes, self._ending_of(chain), fits, by_halves)
         source = IntegerWindowSource(work, self.chooser.choose(work, kernel.name).schedule.pixels)
         return source, pack_integer_window(weight[:, 0], work)
 
     def _tiled(self, kernel: Kernel, chain: Chain, weight: Array, kind: str) -> tuple[IntegerConvolutionSource, Array]:
         """The function of any other convolution and its weights. kind: stem, head or any other."""
+        geometry = read_geometry(node_of(chain.conv))
+        dot = self._dot_for(kind, geometry)
         work = IntegerConvolution(
-            read_geometry(node_of(chain.conv)),
+            geometry,
             weight.shape[1],
             len(weight),
             self.lanes,
             ending=self._ending_of(chain),
             source="interleaved" if kind == "stem" else "blocked",
             target="interleaved" if kind == "head" else "blocked",
-            dot=self.dot,
-            parts=weight_parts(weight, self.dot),
+            dot=dot,
+            parts=weight_parts(weight, dot),
         )
         tile = self.chooser.choose(work, kernel.name).schedule
         return IntegerConvolutionSource(work, tile), pack_integer_convolution(weight, work, tile.groups)
+
+    def _by_quads(self, weight: Array, geometry: Geometry) -> bool:
+        """Whether a depthwise convolution takes four taps at a time."""
+        known = self.dot in ("vpdpbusd", "sdot")
+        return known and weight_parts(weight, self.dot) == 1 and fits_quads(geometry)
+
+    def _taken(self, kind: str, weight: Array, geometry: Geometry) -> int:
+        """What a convolution takes from every byte of its input before it multiplies."""
+        if kind == "depthwise":
+            return dot_of(self.dot).taken if self._by_quads(weight, geometry) else 0
+        return dot_of(self._dot_for(kind, geometry)).taken
+
+    def _dot_for(self, kind: str, geometry: Geometry) -> DotName:
+        """The instructions of a convolution's products. kind: as for `_tiled`."""
+        return choose_product(self.target, by_blocks=kind != "stem" and geometry.out_pixels > 1)
 
     def _ending_of(self, chain: Chain) -> Ending:
         return Ending(
@@ -171,9 +193,10 @@ class IntegerLowering:
     def _has(self, flag: str) -> bool:
         return flag in self.target.cpu_flags
 
-    def _with_slack(self, kernel: Kernel, image: str, size: int) -> str:
-        """A copy of the picture with room behind it: its last pixel is read by fours."""
-        copy = self.program.buffer(f"{kernel.name}:image", size + QUAD)
+    def _with_slack(self, kernel: Kernel, image: str, size: int, function: FunctionSource) -> str:
+        """A copy of the picture with room behind it: its last pixel is read with bytes that follow."""
+        assert isinstance(function, IntegerConvolutionSource)
+        copy = self.program.buffer(f"{kernel.name}:image", size + function.work.slack)
         self.program.steps.append(Call(kernel.name, f"mdc_copy({{1}}, {{0}}, {size})", (image,), (copy,)))
         return copy
 
@@ -201,7 +224,9 @@ class IntegerLowering:
         numbers = self.parameters.numbers(kernel, step, source.zero_point)
         reads = (source.name, *self.parameters.mean(kernel, step, pixels), numbers)
         self._declare(result, int(channels), int(channels))
-        function = ChannelwiseSource("mean_int8", (blocks, pixels, self.lanes, self.rounding, self.dot == "vpdpbusd"))
+        by_quads = self.dot == "vpdpbusd"
+        arguments = (blocks, pixels, self.lanes, self.rounding, by_quads, self.processor)
+        function = ChannelwiseSource("mean_int8", arguments)
         self._call(kernel, function, reads, result.name, blocks)
 
     def _product(self, kernel: Kernel, step: Step) -> None:

@@ -79,18 +79,21 @@ class ObjectCache:
                 excess -= size
 
 
-def object_key(source: FunctionSource, llvm: Mapping[str, Any]) -> str:
-    """A hash of all that decides the machine code of `source`."""
-    parts = [repr(source), json.dumps(dict(llvm), sort_keys=True), version("apache-tvm"), _templates_digest()]
+def object_key(source: FunctionSource, llvm: Mapping[str, Any], compiler: str = "") -> str:
+    """A hash of all that decides the machine code of `source`. compiler: the package whose process compiles it, "" for
+    the one that makes object files."""
+    templates = _templates_digest(compiler, type(source).__module__.rpartition(".")[0])
+    parts = [repr(source), json.dumps(dict(llvm), sort_keys=True), version("apache-tvm"), templates]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-@lru_cache(maxsize=1)
-def _templates_digest() -> str:
-    """Hash of the text of every template."""
+@lru_cache(maxsize=8)
+def _templates_digest(compiler: str, templates: str) -> str:
+    """Hash of the text of every template, those of the package `templates`, and of the package that compiles them
+    where it has templates of its own."""
     digest = hashlib.sha256()
-    folder = files("mdcompiler.backends.kernels")
-    for item in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if item.name.endswith(".py"):
-            digest.update(item.read_bytes())
+    for package in sorted({"mdcompiler.backends.kernels", compiler, templates} - {""}):
+        for item in sorted(files(package).iterdir(), key=lambda entry: entry.name):
+            if item.name.endswith(".py"):
+                digest.update(item.read_bytes())
     return digest.hexdigest()

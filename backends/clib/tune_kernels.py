@@ -9,11 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mdcompiler.backends.clib.emit_library import rounding_of
-from mdcompiler.backends.clib.lower_kernels import build_program, fallback_kernels
+from mdcompiler.backends.clib.emit_library import lowered
 from mdcompiler.backends.kernels.choose_schedule import Chooser, key_of, shipped_records
 from mdcompiler.backends.kernels.templates import TEMPLATES, Template, templates_for, tools
-from mdcompiler.backends.legalize import legalize_all
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress
 from mdcompiler.target import Target
@@ -45,11 +43,7 @@ class KernelTuner:
     def jobs(self, module: Module, trials: int) -> list[Job]:
         """See `Tuner.jobs`."""
         chooser = Chooser.open(module.target)
-        fallback = fallback_kernels(module.graph, module.target)
-        legal = (
-            legalize_all(fallback, module.target.llvm, opset=module.graph.opset, alignment_bytes=1) if fallback else {}
-        )
-        build_program(module.graph, module.target, legal, rounding_of(module), chooser)
+        lowered(module, chooser)
         return [
             job(chooser, template, work, tuple(kernels), trials)
             for work, kernels in chooser.asked.items()

@@ -17,9 +17,9 @@ from typing import Any
 
 from mdcompiler.backend import input_specs, output_specs
 from mdcompiler.backends.clib.choose_strips import TEMPLATE, VERSION, key_of, largest_strip, workload_of
-from mdcompiler.backends.clib.emit_library import linked, write_library
+from mdcompiler.backends.clib.emit_library import linked, lowered, write_library
 from mdcompiler.backends.clib.library import SharedLibrary
-from mdcompiler.backends.clib.strip_chain import Chain
+from mdcompiler.backends.clib.strip_chain import Chain, chains
 from mdcompiler.backends.kernels.choose_schedule import Chooser
 from mdcompiler.backends.kernels.templates import tools
 from mdcompiler.module import Module
@@ -67,19 +67,21 @@ def tune_strips(
     known: also where the kernels' schedules come from. runs: of every variant. Raises what compiling raises.
     """
     machine = Machine.of(module.target)
-    variants = [_Heights(module.target, part) for part in (0, *_PARTS)]
-    libraries, times = [], [list[Counter[str]]() for _ in variants]
-    with tempfile.TemporaryDirectory() as name:
-        for index, heights in enumerate(variants):
-            libraries.append(_built(module, heights, known, Path(name) / str(index), progress))
-            if all(_is_known(known, chain, machine) for chain, _ in variants[0].seen.values()):
-                return {}
-        _run_in_turn(module, libraries, times, runs, progress)
-    return {
-        name: _record(name, variants, times, module.target, network)
-        for name, (chain, _) in variants[0].seen.items()
+    wanted = [
+        chain
+        for chain in chains(lowered(module, Chooser(module.target, known)))
         if not _is_known(known, chain, machine)
-    }
+    ]
+    if not wanted:
+        return {}
+    variants = [_Heights(module.target, part) for part in (0, *_PARTS)]
+    times: list[list[Counter[str]]] = [[] for _ in variants]
+    with tempfile.TemporaryDirectory() as name:
+        libraries = [
+            _built(module, heights, known, Path(name) / str(index), progress) for index, heights in enumerate(variants)
+        ]
+        _run_in_turn(module, libraries, times, runs, progress)
+    return {chain.name: _record(chain.name, variants, times, module.target, network) for chain in wanted}
 
 
 def _is_known(known: Records, chain: Chain, machine: Machine) -> bool:

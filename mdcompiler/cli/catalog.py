@@ -37,7 +37,7 @@ def explain(
     width: WidthOption = None,
     size: SizeOption = None,
 ) -> None:
-    """Say what did not fuse and which kernels are not the backend's own, each with the reason."""
+    """Say what did not fuse and which kernels are not the backend's own, each with the reason; show the memory plan."""
     from mdcompiler.compiler import Job
     from mdcompiler.explain import explain_job
     from mdcompiler.read_network import Request
@@ -51,3 +51,7 @@ def explain(
     print(explanation.summary())
     if explanation.refusals:
         print_table("", ("by", "where", "reason"), [(row.by, row.where, row.reason) for row in explanation.refusals])
+    if explanation.memory:
+        columns = ("block", "memory", "kept, bytes", "moved, bytes", "what")
+        rows = [(row.block, row.memory, row.kept_bytes, row.moved_bytes, row.what) for row in explanation.memory]
+        print_table("", columns, rows)

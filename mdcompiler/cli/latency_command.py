@@ -99,6 +99,7 @@ def _compare(json: bool) -> None:
     errors = ("fitted", "held out", "by MACs alone", "by the mean")
     ranks = ("rank: held out", "rank: fitted", "rank: MACs")
     print_table("mean error; rank is Spearman / Kendall", ("latencies", "points", "parameters", *errors, *ranks), rows)
+    note("mdc: a point that is held out moves the others away from it, which turns ranks of two or three points around")
 
 
 def _print_column(column: ColumnError) -> None:

@@ -25,6 +25,9 @@ def matrix(
     allow_degraded: Annotated[bool, typer.Option(help="Compile int8 networks that lost too much, too.")] = False,
     blocks: Annotated[bool, typer.Option(help="Compare the tensors between blocks, too: a second build.")] = True,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print how each pair was verified as Markdown.")] = False,
+    into: Annotated[
+        Path | None, typer.Option(help="Put that Markdown into a file, between its lines <!-- mdc matrix -->.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=0, max=1024, help="Processes that compile at once; 0: all cores.")] = 0,
     weights: WeightsOption = None,
     seed: SeedOption = 0,
@@ -37,7 +40,7 @@ def matrix(
     import os
 
     from mdcompiler.matrix import MatrixOptions, run_matrix, write_reports
-    from mdcompiler.matrix.markdown import as_markdown
+    from mdcompiler.matrix.markdown import as_markdown, check_place, put_into
     from mdcompiler.matrix.text import as_text
 
     height_px, width_px = parse_size(size)
@@ -57,8 +60,12 @@ def matrix(
         allow_degraded=allow_degraded,
         threads=threads or os.cpu_count() or 1,
     )
+    if into is not None:
+        check_place(into)
     found = run_matrix(options, out, lambda text: note(f"mdc: {text}"))
     write_reports(found, out)
+    if into is not None:
+        put_into(into, as_markdown(found))
     if json:
         print(found.model_dump_json(indent=2))
     else:

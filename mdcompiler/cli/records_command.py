@@ -37,7 +37,7 @@ def list_records(
     if json:
         print_json([record.model_dump(mode="json", exclude={"measured"}) for record in found])
         return
-    columns = ("template", "workload", "target", "schedule", "min, us", "median, us", "trials", "when")
+    columns = ("template", "workload", "target", "schedule", "min", "median", "unit", "trials", "when")
     print_table("", columns, [_row(record) for record in found])
 
 
@@ -141,7 +141,8 @@ def _shipped() -> list[Record]:
 def _row(record: Record) -> tuple[str | float | int, ...]:
     llvm = record.machine.llvm
     schedule = " ".join(f"{name}={value}" for name, value in record.schedule.items())
-    times = (record.min_ns / 1e3, record.median_ns / 1e3)
+    unit, parts = ("us", 1e3) if record.unit == "ns" else (record.unit, 1)
+    times = (record.min_ns / parts, record.median_ns / parts, unit)
     machine = str(llvm.get("mcpu") or llvm.get("mtriple", ""))
     return record.template, _describe(record), machine, schedule, *times, record.trials, record.when
 

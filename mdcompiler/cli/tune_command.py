@@ -22,7 +22,6 @@ from mdcompiler.errors import TuningError
 
 if TYPE_CHECKING:
     from mdcompiler.module import Module
-    from mdcompiler.pipeline import Pipeline
     from mdcompiler.progress import Progress
     from mdcompiler.read_network import Request
     from mdcompiler.target import Target
@@ -39,7 +38,9 @@ def tune(
     target: TargetOption = "cpu",
     trials: Annotated[int, typer.Option(min=1, max=500, help="Candidates of every kernel.")] = 12,
     minutes: Annotated[float, typer.Option(min=0, help="Stop after this time; 0: when all is done.")] = 0,
-    precision: Annotated[str, typer.Option(help="Numeric type of the network: fp32 or int8.")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="Numeric type of the network: fp32 or int8. Default: fp32 where the target has it.")
+    ] = "",
     records: Annotated[Path | None, typer.Option(help="File to add to. Default: MDC_RECORDS, or the cache.")] = None,
     rpc: Annotated[str, typer.Option(metavar="HOST:PORT", help="Measure on a device of this TVM RPC tracker.")] = "",
     key: Annotated[str, typer.Option(help="The device's key at the tracker.")] = "",
@@ -55,6 +56,7 @@ def tune(
     from mdcompiler.target import find_target
     from mdcompiler.tuning.block_table import block_rows
     from mdcompiler.tuning.session import Budget
+    from mdcompiler.tuning.tunable import unit_of
 
     machine = find_target(target)
     device = parse_device(rpc, key)
@@ -62,11 +64,11 @@ def tune(
     request = Request(network, None, seed, False, width, *parse_size(size))
     file = _file(records)
     with shown_progress() as progress:
-        module = _placed(request, machine, precision, progress)
+        module = _placed(request, machine, precision or _precision_of(machine), progress)
         seconds = minutes * 60 if minutes else math.inf
         outcomes = _run(tuner, module, device, Budget(trials, seconds), Path(network).stem, file, progress)
     spans = _blocks(tuner, module, Path(network).stem, file) if blocks and device is None else {}
-    rows = block_rows(outcomes, [kernel.name for kernel in kernels(module.graph)])
+    rows = block_rows(outcomes, [kernel.name for kernel in kernels(module.graph)], unit_of(tuner, machine, device))
     if json:
         chosen = {name: dict(record.schedule) for name, record in spans.items()}
         print_json({"blocks": [row.as_dict() for row in rows], "spans": chosen, "records": str(file)})
@@ -102,8 +104,13 @@ def _tuner(target: Target, device: Device | None) -> Tuner:
     return backend.tuner()
 
 
+def _precision_of(target: Target) -> str:
+    return "fp32" if "float32" in target.dtypes else "int8"
+
+
 def _placed(request: Request, target: Target, precision: str, progress: Progress) -> Module:
     """The network as it is just before code is written."""
+    from mdcompiler.calibration.noise import quantize_by_noise
     from mdcompiler.compile_pass import STAGES
     from mdcompiler.compiler import PRECISIONS, Job
     from mdcompiler.pipeline import Pipeline
@@ -117,22 +124,9 @@ def _placed(request: Request, target: Target, precision: str, progress: Progress
     module, pipeline = read_network(request, target), Pipeline(progress)
     for stage in STAGES:
         if stage == "quantize" and precision == "int8":
-            _quantize(module, pipeline)
+            quantize_by_noise(module, pipeline)
         pipeline.run(module, job.passes(stage))
     return module
-
-
-def _quantize(module: Module, pipeline: Pipeline) -> None:
-    """Quantize by one sample of noise: kernels are as fast with any ranges."""
-    from mdcompiler.calibration.samples import ListedSamples
-    from mdcompiler.passes.move_sigmoid import MoveSigmoid
-    from mdcompiler.passes.quantize_calibrated import QuantizeCalibrated
-    from mdcompiler.verify import sample_inputs
-
-    noise = ListedSamples([sample_inputs(module)])
-    pipeline.run(
-        module, [MoveSigmoid(), QuantizeCalibrated(noise, "min-max", methods=(), compared=1, allow_degraded=True)]
-    )
 
 
 def _file(records: Path | None) -> Path:
@@ -151,10 +145,11 @@ def _run(
     from mdcompiler.tuning.record_file import good_records
     from mdcompiler.tuning.records import Records
     from mdcompiler.tuning.session import Purpose, Session
+    from mdcompiler.tuning.tunable import unit_of
 
     known = Records(good_records(file) if file.exists() else ())
     jobs = tuner.jobs(module, budget.trials)
-    purpose = Purpose(Machine.of(module.target), tuner.tools, name)
+    purpose = Purpose(Machine.of(module.target), tuner.tools, name, unit_of(tuner, module.target, device))
     with tuner.bench(module.target, device) as bench:
         return Session(bench, purpose, file, progress).run(jobs, known, budget)
 
@@ -187,16 +182,17 @@ def _print_spans(network: str, spans: dict[str, Record]) -> None:
 
 
 def _print(network: str, rows: list[BlockRow]) -> None:
-    columns = ("block", "before, us", "after, us", "ratio", "tuned now", "kernels")
-    cells = [(row.block, row.before_us, row.after_us, _ratio(row), row.tuned, row.kernels) for row in rows]
-    before, after = sum(row.before_us for row in rows), sum(row.after_us for row in rows)
+    unit = rows[0].unit if rows else "us"
+    columns = ("block", f"before, {unit}", f"after, {unit}", "ratio", "tuned now", "kernels")
+    cells = [(row.block, row.before, row.after, _ratio(row), row.tuned, row.kernels) for row in rows]
+    before, after = sum(row.before for row in rows), sum(row.after for row in rows)
     whole = ("all", before, after, after / before if before else 1.0, sum(row.tuned for row in rows))
     kernels = sum(row.kernels for row in rows)
     print_table(f"{network}: one call of each tunable kernel, alone on one core", columns, [*cells, (*whole, kernels)])
 
 
 def _ratio(row: BlockRow) -> float:
-    return row.after_us / row.before_us if row.before_us else 1.0
+    return row.after / row.before if row.before else 1.0
 
 
 def _tell(outcomes: list[Outcome], file: Path) -> None:

@@ -87,6 +87,7 @@ def verify(directory: DirectoryArgument) -> None:
     """Compare every file of an artifact with its hash, then run its check."""
     from mdcompiler.artifact import open_artifact
     from mdcompiler.self_check import check_faults
+    from mdcompiler.tolerance import tolerance_of
 
     artifact = open_artifact(directory)
     count = len(artifact.manifest.files)
@@ -94,7 +95,8 @@ def verify(directory: DirectoryArgument) -> None:
         print(f"{directory}: {count} files are as the manifest says; no check to run: {artifact.manifest.check}")
         return
     with artifact.load() as detector:
-        faults = check_faults(directory, artifact.manifest.inputs, detector.run)
+        tolerance = tolerance_of(artifact.manifest.target.dtypes)
+        faults = check_faults(directory, artifact.manifest.inputs, detector.run, tolerance)
     if faults:
         raise InternalError(f"{directory} does not reproduce its reference: {'; '.join(faults)}")
     print(f"{directory}: {count} files are as the manifest says, and the outputs are the reference's")

@@ -31,7 +31,7 @@ def _verdict(trial: Trial, check: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         try:
             CHECKS[check](trial, Path(folder))
-        except ConformanceError as error:
+        except (ConformanceError, MdcError) as error:
             return str(error)
     return "ok"
 

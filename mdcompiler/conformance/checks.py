@@ -21,6 +21,7 @@ from mdcompiler.errors import MdcError
 from mdcompiler.kernel import kernels
 from mdcompiler.manifest import TensorSpec
 from mdcompiler.self_check import CHECK_FILE, check_faults, differences
+from mdcompiler.tolerance import tolerance_of
 from mdcompiler.verify import sample_inputs
 
 
@@ -77,7 +78,7 @@ def check_numbers(trial: Trial, folder: Path) -> None:
         faults = check_faults(folder, _inputs_of(trial), lambda arrays: trial.run_in(folder, arrays))
         _demand(not faults, "; ".join(faults))
     else:
-        _compare(got, trial.expected())
+        _compare(got, trial.expected(), tolerance_of(trial.module.target.dtypes))
     for name, array in given.items():
         _demand(np.array_equal(inputs[name], array), f"run changes the input {name!r}")
 
@@ -135,7 +136,7 @@ def _copy(outputs: Mapping[str, NDArray[Any]]) -> Outputs:
     return {name: array.copy() for name, array in outputs.items()}
 
 
-def _compare(got: Outputs, want: Outputs) -> None:
+def _compare(got: Outputs, want: Outputs, tolerance: float) -> None:
     _demand(set(got) == set(want), f"outputs are {sorted(got)}; expected {sorted(want)}")
-    faults = differences(got, want)
+    faults = differences(got, want, tolerance)
     _demand(not faults, "; ".join(faults))

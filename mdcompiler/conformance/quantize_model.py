@@ -6,7 +6,7 @@ from mdcompiler.calibration import ListedSamples, calibrate
 from mdcompiler.module import Module
 from mdcompiler.quantization.assign import Parameters
 from mdcompiler.quantization.plan import Planner
-from mdcompiler.quantization.scheme import SCHEME_KEY, find_scheme
+from mdcompiler.quantization.scheme import find_scheme, write_scheme
 from mdcompiler.quantization.write_qdq import write_qdq
 from mdcompiler.target import Target
 from mdcompiler.verify import sample_inputs
@@ -30,4 +30,4 @@ def quantize_model(module: Module) -> None:
     parameters = Parameters(ranges={**entering, **calibrate(module, ListedSamples([sample]), _METHOD)})
     plan = Planner(module.graph, scheme, parameters).finish()
     write_qdq(module.graph, plan, scheme, parameters)
-    module.metadata[SCHEME_KEY] = scheme.name
+    write_scheme(module.metadata, scheme)

@@ -12,22 +12,22 @@ the user's own. The rounding rules:
 
 from __future__ import annotations
 
-from importlib.resources import files
-from pathlib import Path
+from collections.abc import Mapping, MutableMapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from mdcompiler.data_file import parse_data_file, read_data_file
-from mdcompiler.errors import TargetError
+from mdcompiler.data_file import NamedData, find_data, parse_data_file, shipped_data
+from mdcompiler.quantization.affine import Array, weight_quantization
+from mdcompiler.weights.quantization import Quantization
 
 Rounding = Literal["float-half-even", "fixed-point-double", "fixed-point-single", "power-of-two"]
 Precision = Literal["int8", "int16", "float"]
 SCHEME_KEY = "mdc.scheme"
-"""Metadata of a quantized module: the name of the scheme it was quantized with."""
+"""Metadata of a quantized module: the scheme it was quantized with, see `write_scheme`."""
 
 
-class Scheme(BaseModel):
+class Scheme(NamedData):
     """How one machine quantizes.
 
     activation: type of activations in precision int8; wide_activation: in precision int16, "" where there is none.
@@ -54,12 +54,22 @@ class Scheme(BaseModel):
         """Type of activations in `precision`, "" when this scheme has none (float always has none)."""
         return {"int8": self.activation, "int16": self.wide_activation, "float": ""}[precision]
 
+    def weight_rule(self, weight: Array, bias: Array | None = None, input_scale: float = 1.0) -> Quantization:
+        """The quantization of `weight` (output channels first); see `weight_quantization`."""
+        return weight_quantization(
+            weight,
+            self.weight,
+            per_channel=self.per_channel,
+            symmetric=self.symmetric_weights,
+            power_of_two=self.rounding == "power-of-two",
+            bias=bias,
+            input_scale=input_scale,
+        )
+
 
 def shipped_schemes() -> dict[str, Scheme]:
     """The schemes that come with the package, by name."""
-    folder = files("mdcompiler") / "quantization" / "schemes"
-    found = [_parse(item.read_text(), item.name) for item in folder.iterdir() if item.name.endswith(".yaml")]
-    return {scheme.name: scheme for scheme in sorted(found, key=lambda scheme: scheme.name)}
+    return shipped_data("mdcompiler.quantization", "schemes", "scheme", Scheme)
 
 
 def find_scheme(name: str) -> Scheme:
@@ -67,17 +77,21 @@ def find_scheme(name: str) -> Scheme:
 
     Raises TargetError for an unknown name, an unreadable file or a bad field.
     """
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        return _parse(read_data_file(path, "scheme"), str(path))
-    schemes = shipped_schemes()
-    if name not in schemes:
-        raise TargetError(
-            f"quantization scheme {name!r} is unknown; there are {', '.join(schemes)}. "
-            "Choose one of them or give the path of a scheme file (.yaml)."
-        )
-    return schemes[name]
+    return find_data(name, "scheme", Scheme, shipped_schemes, "quantization scheme")
 
 
-def _parse(text: str, where: str) -> Scheme:
-    return parse_data_file(text, where, "scheme", Scheme)
+def write_scheme(metadata: MutableMapping[str, str], scheme: Scheme) -> None:
+    """Note in a module's metadata that it was quantized with `scheme`: a shipped one by name, others as JSON.
+
+    The file of a user's scheme may be anywhere, and is not needed again.
+    """
+    shipped = shipped_schemes().get(scheme.name) == scheme
+    metadata[SCHEME_KEY] = scheme.name if shipped else scheme.model_dump_json()
+
+
+def read_scheme(metadata: Mapping[str, str]) -> Scheme | None:
+    """The scheme that a module was quantized with; None for a float one. Raises TargetError for a malformed note."""
+    noted = metadata.get(SCHEME_KEY, "")
+    if noted.startswith("{"):
+        return parse_data_file(noted, f"in the metadata {SCHEME_KEY}", "scheme", Scheme)
+    return find_scheme(noted) if noted else None

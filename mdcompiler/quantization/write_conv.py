@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mdcompiler.constants import constant, optional_input
 from mdcompiler.errors import UnsupportedError
 from mdcompiler.names import kernel_path
-from mdcompiler.quantization.affine import quantize, weight_quantization
+from mdcompiler.quantization.affine import quantize
 from mdcompiler.quantization.assign import Parameters
 from mdcompiler.quantization.scheme import Scheme
 from mdcompiler.weights.quantization import Quantization
@@ -46,15 +46,7 @@ def conv_integers(
     bias_name = f"{kernel_path(conv.name)}/bias" if given is None else str(given.name)
     values = constant(given)
     bias = np.zeros(weight.shape[0], np.float64) if values is None else values.astype(np.float64)
-    rule = parameters.quantization.get(weight_name) or weight_quantization(
-        weight,
-        scheme.weight,
-        per_channel=scheme.per_channel,
-        symmetric=scheme.symmetric_weights,
-        power_of_two=scheme.rounding == "power-of-two",
-        bias=bias,
-        input_scale=source.scale[0],
-    )
+    rule = parameters.quantization.get(weight_name) or scheme.weight_rule(weight, bias, source.scale[0])
     ready = parameters.integers.get(weight_name)
     integers = quantize(weight, rule) if ready is None else ready
     if correction:

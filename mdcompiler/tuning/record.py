@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,6 +12,8 @@ from mdcompiler.tuning.machine import Machine
 
 MOST_MEASURED = 512
 Scalar = bool | int | str
+Unit = Literal["ns", "packets", "instructions"]
+"""What is measured: nanoseconds, or what an emulator counts, the same on every run."""
 Schedule = Annotated[dict[str, Scalar], Field(max_length=32)]
 Nanoseconds = Annotated[float, Field(gt=0, lt=1e13, allow_inf_nan=False)]
 
@@ -40,9 +42,9 @@ class Record(BaseModel):
     """A line of a records file.
 
     template, version: which code, bumped whenever its loops change. tools: versions of what compiled it.
-    workload: as data. schedule: the best one; min_ns, median_ns: of one call with it. trials: how many were tried.
-    when: ISO 8601, UTC. network: for which it was tuned; it may serve any. measured: all that were tried in the same
-    run, comparable with one another.
+    workload: as data. schedule: the best one; min_ns, median_ns: of one call with it, in `unit`. trials: how many
+    were tried. when: ISO 8601, UTC. network: for which it was tuned; it may serve any. measured: all that were tried
+    in the same run, comparable with one another.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +57,7 @@ class Record(BaseModel):
     schedule: Schedule
     min_ns: Nanoseconds
     median_ns: Nanoseconds
+    unit: Unit = "ns"
     trials: int = Field(ge=1, lt=1 << 31)
     when: str = Field(default="", max_length=40)
     network: str = Field(default="", max_length=200)

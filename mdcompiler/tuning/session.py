@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mdcompiler.progress import Progress, silent
 from mdcompiler.tuning.machine import Machine
-from mdcompiler.tuning.record import Measurement, Record, Schedule, now
+from mdcompiler.tuning.record import Measurement, Record, Schedule, Unit, now
 from mdcompiler.tuning.record_file import append_record
 from mdcompiler.tuning.records import Records
 from mdcompiler.tuning.tunable import Bench, Job
@@ -49,11 +49,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Purpose:
-    """What records are made for: the machine, the versions of the tools, and the network's name."""
+    """What records are made for: the machine, the versions of the tools, and the network's name. unit: of times."""
 
     machine: Machine
     tools: Mapping[str, str]
     network: str = ""
+    unit: Unit = "ns"
 
 
 class Session:
@@ -133,6 +134,7 @@ class Session:
             schedule=best.schedule,
             min_ns=best.min_ns or 0.0,
             median_ns=best.median_ns or 0.0,
+            unit=self._purpose.unit,
             trials=len(job.candidates),
             when=now(),
             network=self._purpose.network,

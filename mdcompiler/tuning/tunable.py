@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from mdcompiler.target import Target
-from mdcompiler.tuning.record import Key, Measurement, Record, Schedule
+from mdcompiler.tuning.record import Key, Measurement, Record, Schedule, Unit
 
 if TYPE_CHECKING:
     from mdcompiler.module import Module
@@ -81,6 +81,13 @@ class Tuner(Protocol):
     def bench(self, target: Target, device: Device | None) -> AbstractContextManager[Bench]:
         """A place to measure: a core of this machine, or a device. Raises TuningError when there is none."""
         ...
+
+
+def unit_of(tuner: Tuner, target: Target, device: Device | None = None) -> Unit:
+    """What the tuner's bench measures: nanoseconds, unless it has an attribute `unit`, or a method of that name that
+    takes the target and the device, which says otherwise."""
+    found: Unit | Callable[[Target, Device | None], Unit] = getattr(tuner, "unit", "ns")
+    return found(target, device) if callable(found) else found
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mdcompiler.backends.clib.alias import share_memory
-from mdcompiler.backends.clib.lower_kernels import build_program
+from mdcompiler.backends.clib.build_program import build_program
 from mdcompiler.backends.clib.plan import plan_arena
 from mdcompiler.backends.clib.program import Program
 from mdcompiler.backends.cpu import CpuBackend

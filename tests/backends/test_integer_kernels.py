@@ -56,6 +56,8 @@ DOTS = sorted({"plain", "pmaddwd" if PROCESSOR == "x86" else "plain", choose_dot
 class Problem:
     """Random integers for one kernel, and what must come out."""
 
+    lanes = LANES
+
     def __init__(self, geometry: Geometry, weight: Array, zero_point: int, ending: Ending, seed: int = 0) -> None:
         self.geometry, self.weight, self.zero_point, self.ending = geometry, weight, zero_point, ending
         random = np.random.default_rng(seed)
@@ -96,7 +98,7 @@ class Problem:
         """The requantizer's arrays, in the order of the kernel's parameters."""
         own, other, result = self.scales
         if self.ending.rounding == "float-half-even":
-            arrays = [pack_bias(self.multiplier.astype(np.float32), LANES), self.numbers]
+            arrays = [pack_bias(self.multiplier.astype(np.float32), self.lanes), self.numbers]
         else:
             factor = fixed_point(self.multiplier)
             twice = 2 * max(own, other)
@@ -104,14 +106,14 @@ class Problem:
             for place, real in enumerate(reals):
                 part = fixed_point(real)
                 self.numbers[FACTORS + 2 * place :][:2] = int(part.multiplier), int(part.shift)
-            packed = [pack_bias(item.astype(np.int32), LANES) for item in (factor.multiplier, factor.shift)]
+            packed = [pack_bias(item.astype(np.int32), self.lanes) for item in (factor.multiplier, factor.shift)]
             arrays = [*packed, self.numbers]
         if self.ending.residual:
             arrays.append(np.array([np.float32(own / result), np.float32(other / result)], np.float32))
         if self.ending.table:
             arrays.append(self.table)
         if self.ending.residual:
-            arrays.append(block(self.residual, LANES))
+            arrays.append(block(self.residual, self.lanes))
         return [aligned(array) for array in arrays]
 
 

@@ -27,7 +27,7 @@ from tests.quantization.networks import decibel, float_module, kernel_model, qua
 from tests.weights.small_spec import small_spec
 
 pytest.importorskip("onnxruntime", reason="the reference evaluator is too slow for whole networks")
-SCHEMES = ("cpu", "edgetpu-ptq", "edgetpu-qat", "hexagon-hvx", "hexagon-htp")
+SCHEMES = ("cpu", "edgetpu-ptq", "edgetpu-qat", "gpu", "hexagon-hvx", "hexagon-htp")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

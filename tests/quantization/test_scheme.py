@@ -17,7 +17,7 @@ from mdcompiler.target import shipped_targets
 
 def test_the_schemes_that_ship() -> None:
     schemes = shipped_schemes()
-    assert set(schemes) == {"cpu", "edgetpu-ptq", "edgetpu-qat", "hexagon-htp", "hexagon-hvx"}
+    assert set(schemes) == {"cpu", "edgetpu-ptq", "edgetpu-qat", "gpu", "hexagon-htp", "hexagon-hvx"}
     assert not schemes["edgetpu-qat"].per_channel
     assert schemes["cpu"].dtype("int16") == "uint16"
 

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
 
-from mdcompiler.cli import run
 from mdcompiler.tuning.record_file import append_record, good_records, write_records
+from tests.conftest import Mdc
 from tests.graphs import Sketch
 from tests.tuning.sessions import record
 
-Mdc = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture
-def mdc(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Mdc:
+@pytest.fixture(autouse=True)
+def _no_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MDC_RECORDS", "off")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = run([str(item) for item in arguments])
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture(scope="module")

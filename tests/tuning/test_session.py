@@ -85,7 +85,7 @@ def test_the_table_adds_up_kernels_by_block(tmp_path: Path) -> None:
     outcomes = Session(KnownBench(), PURPOSE, tmp_path / "records.jsonl").run(jobs, Records(), EVERYTHING)
     rows = block_rows(outcomes, [kernel for item in reversed(jobs) for kernel in item.kernels])
     assert [row.block for row in rows] == ["stage2/b0.conv", "stage1/b0.conv", "stage1/b1.conv"]
-    assert (rows[0].before_us, rows[0].after_us, rows[0].tuned) == (0.202, 0.2, 1)
+    assert (rows[0].before, rows[0].after, rows[0].tuned) == (0.202, 0.2, 1)
 
 
 def test_killed_it_goes_on_behind_the_last_record(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ struct mdc_run_tensor {
     size_t bytes;
 };
 
-/* tensors: inputs first. profile: as model_profile, the tensors in order. labels: names of the classes. */
+/* tensors: inputs first. profile: as model_profile, the tensors in order. labels: names of the classes. error: why
+ * the last call failed; NULL where the model does not say. */
 struct mdc_run_model {
     const struct mdc_run_tensor *tensors;
     int inputs;
@@ -23,6 +24,7 @@ struct mdc_run_model {
     int (*profile)(void *context, void *const *tensors, uint64_t *nanoseconds);
     int (*kernel_count)(void);
     const char *(*kernel_name)(int index);
+    const char *(*error)(void);
 };
 
 /* The whole program; returns its exit status: 0, 1 when the model cannot run here, 2 for wrong arguments. */

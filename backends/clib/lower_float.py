@@ -1,8 +1,8 @@
-"""From the kernels of a placed graph to a `Program`: one function for each kind of kernel."""
+"""Float32 kernels as calls: one method for each kind."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,16 +10,13 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from mdcompiler.backends.clib.lower_integer import IntegerLowering
-from mdcompiler.backends.clib.postprocess_call import call_postprocess
-from mdcompiler.backends.clib.program import Call, Program, View, voids
+from mdcompiler.backends.clib.program import Program
 from mdcompiler.backends.kernels import channelwise, convolution, depthwise, winograd
 from mdcompiler.backends.kernels import read_kernel as read
 from mdcompiler.backends.kernels.activation import Curve
 from mdcompiler.backends.kernels.choose_schedule import Chooser
 from mdcompiler.backends.kernels.pack_weights import blocked_channels, pack_bias, pack_convolution, pack_dense
-from mdcompiler.backends.kernels.requantize import Rounding
-from mdcompiler.backends.kernels.select import read_pool, why_not
+from mdcompiler.backends.kernels.select import read_pool
 from mdcompiler.backends.kernels.sources import (
     ChannelwiseSource,
     ConvolutionSource,
@@ -28,60 +25,17 @@ from mdcompiler.backends.kernels.sources import (
     WinogradSource,
 )
 from mdcompiler.backends.kernels.winograd import WinogradTile
-from mdcompiler.backends.legalize import LegalKernel
-from mdcompiler.kernel import LAYOUT, Kernel, kernels
-from mdcompiler.quantization.steps import is_integer
-from mdcompiler.target import Target
+from mdcompiler.kernel import LAYOUT, Kernel
 
 _FLOAT_BYTES = 4
 
 
-def fallback_kernels(graph: gs.Graph, target: Target) -> list[Kernel]:
-    """The kernels that no template serves and that TVM must write."""
-    return [kernel for kernel in kernels(graph) if _needs_fallback(kernel, target.lanes)]
+class FloatLowering:
+    """Adds the calls of float32 kernels, and of changes of layout, to a program."""
 
-
-def build_program(
-    graph: gs.Graph,
-    target: Target,
-    legal: Mapping[str, LegalKernel],
-    rounding: Rounding = "float-half-even",
-    chooser: Chooser | None = None,
-) -> Program:
-    """The whole network. legal: the fallback kernels, legalised, by name. rounding: of quantized kernels.
-
-    chooser: of schedules; by default with the shipped records and the user's.
-    """
-    program = Program([t.name for t in graph.inputs], [t.name for t in graph.outputs])
-    lowering = _Lowering(program, legal, rounding, chooser or Chooser.open(target))
-    for kernel in kernels(graph):
-        lowering.kernel(kernel)
-    lowering.direct_outputs(graph)
-    return program
-
-
-def _needs_fallback(kernel: Kernel, lanes: int) -> bool:
-    if kernel.kind == "concat" and not is_integer(kernel):
-        return not _is_contiguous_concat(kernel.nodes[0])
-    if kernel.kind == "view" and not is_integer(kernel):
-        return False
-    return why_not(kernel, lanes) is not None
-
-
-def _is_contiguous_concat(node: gs.Node) -> bool:
-    """Whether each input of a Concat is one run of bytes in its output."""
-    shape = node.outputs[0].shape
-    axis = node.attrs["axis"] % len(shape)
-    return int(np.prod(shape[:axis])) == 1
-
-
-class _Lowering:
-    def __init__(
-        self, program: Program, legal: Mapping[str, LegalKernel], rounding: Rounding, chooser: Chooser
-    ) -> None:
-        self.program, self.legal, self.chooser, self.target = program, legal, chooser, chooser.target
-        self.integer = IntegerLowering(program, rounding, chooser)
-        self.lanes = self.target.lanes
+    def __init__(self, program: Program, chooser: Chooser) -> None:
+        self.program, self.chooser = program, chooser
+        self.lanes = chooser.target.lanes
         self.by_kind: dict[str, Callable[[Kernel], None]] = {
             "stem": self._convolution,
             "head": self._convolution,
@@ -92,44 +46,8 @@ class _Lowering:
             "pool": self._pool,
             "add": self._add,
             "elementwise": self._activation,
-            "view": self._view,
-            "concat": self._concat,
             "layout": self._change_layout,
-            "quantize": self.integer.quantize,
-            "dequantize": self.integer.quantize,
-            "postprocess": lambda kernel: call_postprocess(self.program, kernel),
         }
-
-    def kernel(self, kernel: Kernel) -> None:
-        """Add the calls of one kernel."""
-        self._declare(kernel)
-        if kernel.name in self.legal:
-            self._legal(kernel, self.legal[kernel.name])
-        elif is_integer(kernel):
-            self.integer.kernel(kernel)
-        else:
-            self.by_kind[kernel.kind](kernel)
-
-    def direct_outputs(self, graph: gs.Graph) -> None:
-        """Outputs that are inputs or constants of the network are copied."""
-        made = {tensor.name for node in graph.nodes for tensor in node.outputs}
-        for tensor in graph.outputs:
-            if tensor.name not in made and isinstance(tensor, gs.Constant):
-                source = self.program.constant(f"{tensor.name}/value", tensor.values)
-                self._copy(tensor.name, source, tensor.name, tensor.values.nbytes)
-
-    def _declare(self, kernel: Kernel) -> None:
-        for node in kernel.nodes:
-            for tensor in node.inputs:
-                if isinstance(tensor, gs.Constant) and kernel.kind in ("view", "concat", "postprocess"):
-                    self.program.constant(tensor.name, tensor.values)
-        for tensor in kernel.outputs:
-            if tensor.name not in self.program.outputs:
-                blocked = bool(tensor.inputs[0].attrs.get(LAYOUT))
-                self.program.buffer(tensor.name, _bytes(tensor, self.lanes if blocked else 0))
-
-    def _copy(self, kernel: str, source: str, target: str, size: int) -> None:
-        self.program.steps.append(Call(kernel, f"mdc_copy({{1}}, {{0}}, {size})", (source,), (target,)))
 
     def _constant(self, kernel: Kernel, role: str, values: NDArray[Any]) -> str:
         return self.program.constant(f"{kernel.name}:{role}", values)
@@ -152,7 +70,7 @@ class _Lowering:
 
     def _convolution(self, kernel: Kernel) -> None:
         item = read.read_convolution(kernel, self.lanes)
-        work = replace(item.work, by_element="asimd" in self.target.cpu_flags)
+        work = replace(item.work, by_element="asimd" in self.chooser.target.cpu_flags)
         source = self._preprocess(kernel, item) if kernel.kind == "stem" else item.source
         tile = self.chooser.choose(work, kernel.name).schedule
         weight = self._constant(
@@ -255,20 +173,7 @@ class _Lowering:
     def _elements(self, tensor: gs.Variable) -> int:
         """How many float32 the memory of `tensor` holds, padding of the layout included."""
         blocked = bool(tensor.inputs[0].attrs.get(LAYOUT))
-        return _bytes(tensor, self.lanes if blocked else 0) // _FLOAT_BYTES
-
-    def _view(self, kernel: Kernel) -> None:
-        source, target = kernel.nodes[0].inputs[0], kernel.outputs[0]
-        view = View(kernel.name, target.name, source.name, 0, _bytes(target), part_is_new=True)
-        self.program.steps.append(view)
-
-    def _concat(self, kernel: Kernel) -> None:
-        node, offset = kernel.nodes[0], 0
-        for tensor in node.inputs:
-            size = _bytes(tensor)
-            view = View(kernel.name, tensor.name, node.outputs[0].name, offset, size, part_is_new=False)
-            self.program.steps.append(view)
-            offset += size
+        return tensor_bytes(tensor, self.lanes if blocked else 0) // _FLOAT_BYTES
 
     def _change_layout(self, kernel: Kernel) -> None:
         source, target = kernel.nodes[0].inputs[0], kernel.outputs[0]
@@ -280,21 +185,8 @@ class _Lowering:
         tasks = -(-channels // self.lanes)
         self._channelwise(kernel, template, arguments, (source.name,), target.name, tasks)
 
-    def _legal(self, kernel: Kernel, legal: LegalKernel) -> None:
-        """A kernel that TVM wrote: its calls as they are."""
-        for name, values in legal.constants.items():
-            self.program.constant(name, values)
-        for name, (shape, dtype) in legal.temporaries.items():
-            self.program.buffer(name, int(np.prod(shape)) * np.dtype(dtype).itemsize)
-        self.program.objects[legal.name] = legal.object_code
-        for call in legal.calls:
-            places = ", ".join(f"{{{index}}}" for index in range(len(call.arguments)))
-            writes = (*call.outputs, *call.workspace)
-            self.program.prototypes[call.function] = voids(len(call.arguments))
-            self.program.steps.append(Call(kernel.name, f"{call.function}({places})", call.inputs, writes))
 
-
-def _bytes(tensor: gs.Tensor, lanes: int = 0) -> int:
+def tensor_bytes(tensor: gs.Tensor, lanes: int = 0) -> int:
     """Bytes of a tensor, plain or with its channels in blocks of `lanes`."""
     shape = [int(extent) for extent in tensor.shape]
     if lanes:
