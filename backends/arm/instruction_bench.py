@@ -5,24 +5,20 @@ Counts are the same on every run. A processor's width, the latency of its instru
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 
 import numpy as np
 
 from mdcompiler.backends.arm.instructions import plugin_options, read_counts
 from mdcompiler.backends.arm.machine import PROGRAM_TRIPLE, emulator_command
-from mdcompiler.backends.clib.candidates import Builder, Candidate, shared_buffers
+from mdcompiler.backends.clib.candidates import Candidate, shared_buffers
+from mdcompiler.backends.clib.count_bench import CountBench, run_program
 from mdcompiler.backends.clib.link import compiler_command
 from mdcompiler.errors import InternalError
 from mdcompiler.target import Target
-from mdcompiler.tuning.record import Measurement, Schedule
-from mdcompiler.tuning.tunable import Job
 
-_SECONDS = 600
 _ALIGNMENT = 64
 _FLAGS = ("-std=c11", "-O2", "-static", "-s")
 _MAIN = """#include <stdint.h>
@@ -52,62 +48,25 @@ _STEP = """    __asm__ volatile("hint #100" ::: "memory");
     tell({number});"""
 
 
-class InstructionBench:
+class InstructionBench(CountBench):
     """Counts instructions of candidates built for `target`. Raises MissingToolError without QEMU."""
 
     def __init__(self, target: Target) -> None:
         self._emulator = emulator_command(target)
-        self._builder = Builder(target)
+        super().__init__(target)
 
-    def __enter__(self) -> InstructionBench:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._builder.__exit__(kind, error, trace)
-
-    def measure(self, jobs: Sequence[tuple[Job, Sequence[Schedule]]]) -> list[list[Measurement]]:
-        """See `Bench.measure`: the instructions of one call of each candidate."""
-        groups = [[self._builder.build(job.subject(schedule)) for schedule in schedules] for job, schedules in jobs]
-        counts = iter(self._count([item for group in groups for item in group if isinstance(item, Candidate)]))
-        return [
-            [
-                _measurement(schedule, item if isinstance(item, str) else next(counts))
-                for schedule, item in zip(schedules, group, strict=True)
-            ]
-            for (_, schedules), group in zip(jobs, groups, strict=True)
-        ]
-
-    def _count(self, candidates: Sequence[Candidate]) -> list[int | str]:
-        """Of each candidate its instructions or what went wrong. When the program dies each gets one of its own."""
-        if not candidates:
-            return []
-        try:
-            return list(self._run(candidates))
-        except InternalError as error:
-            if len(candidates) == 1:
-                return [f"running: {error}"]
-        return [found for candidate in candidates for found in self._count([candidate])]
-
-    def _run(self, candidates: Sequence[Candidate]) -> list[int]:
+    def count(self, candidates: Sequence[Candidate]) -> list[int]:
         with TemporaryDirectory(prefix="mdc-count-") as name:
             folder = Path(name)
             _link(candidates, folder)
             command = [*self._emulator, *plugin_options(folder), "./candidates"]
-            done = _ran(command, folder)
+            done = run_program(command, folder)
             if done.returncode:
                 raise InternalError(f"QEMU ended with status {done.returncode}: {done.stderr[-500:]}")
             counts = [row[0] for row in read_counts(folder)]
         if len(counts) != len(candidates):
             raise InternalError(f"QEMU counted {len(counts)} of {len(candidates)} candidates")
         return counts
-
-
-def _measurement(schedule: Schedule, outcome: int | str) -> Measurement:
-    if isinstance(outcome, str):
-        return Measurement(schedule=schedule, failure=outcome[:400])
-    return Measurement(schedule=schedule, min_ns=outcome, median_ns=outcome)
 
 
 def _link(candidates: Sequence[Candidate], folder: Path) -> None:
@@ -117,16 +76,11 @@ def _link(candidates: Sequence[Candidate], folder: Path) -> None:
         (folder / f"{symbol}.o").write_bytes(code)
     (folder / "main.c").write_text(_main(candidates))
     objects = [f"{symbol}.o" for symbol in codes]
-    done = _ran([*compiler_command(PROGRAM_TRIPLE), *_FLAGS, "-o", "candidates", "main.c", *objects, "-lm"], folder)
+    done = run_program(
+        [*compiler_command(PROGRAM_TRIPLE), *_FLAGS, "-o", "candidates", "main.c", *objects, "-lm"], folder
+    )
     if done.returncode:
         raise InternalError(f"the C compiler refused the counting program: {done.stderr.strip()[-2000:]}")
-
-
-def _ran(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise InternalError(f"{command[0]} took more than {_SECONDS} s") from error
 
 
 def _main(candidates: Sequence[Candidate]) -> str:

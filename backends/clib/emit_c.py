@@ -91,16 +91,6 @@ extern const uint8_t {prefix}_constants[] __attribute__((visibility("hidden")));
 {near.macros}#define SCRATCH_BYTES {source.scratch_bytes}
 #define SCRATCH(offset) (worker ? f->scratch + (size_t)(worker - 1) * SCRATCH_BYTES : ARENA(offset))
 
-/* 0 unless scratch is too small; pointers as in mdc_postprocess. */
-static inline int mdc_detect(const struct mdc_postprocess_options *options, size_t scratch_bytes, void *encodings,
-                             void *class_scores, void *anchors, void *scratch, void *boxes, void *classes,
-                             void *scores, void *count) {{
-    if (mdc_postprocess_scratch_bytes(options) > scratch_bytes)
-        return 1;
-    mdc_postprocess(encodings, class_scores, anchors, options, scratch, boxes, classes, scores, count);
-    return 0;
-}}
-
 struct {prefix}_context {{
     uint8_t *arena;
     uint8_t *scratch; /* of every thread but the first, whose scratch is in the arena */

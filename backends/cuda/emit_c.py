@@ -42,16 +42,6 @@ extern const char {prefix}_ptx[] __attribute__((visibility("hidden")));
 #define PINNED(offset) (pinned + (offset))
 #define HOST(offset) (context->host + (offset))
 
-/* 0 unless scratch is too small; pointers as in mdc_postprocess. */
-static inline int mdc_detect(const struct mdc_postprocess_options *options, size_t scratch_bytes, void *encodings,
-                             void *class_scores, void *anchors, void *scratch, void *boxes, void *classes,
-                             void *scores, void *count) {{
-    if (mdc_postprocess_scratch_bytes(options) > scratch_bytes)
-        return 1;
-    mdc_postprocess(encodings, class_scores, anchors, options, scratch, boxes, classes, scores, count);
-    return 0;
-}}
-
 struct {prefix}_context {{
     struct mdc_cuda *device;
     uint8_t *host;

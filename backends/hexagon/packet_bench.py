@@ -5,23 +5,19 @@ Packets issue one a cycle at best; what a real processor adds (waiting for loads
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 
 import numpy as np
 
-from mdcompiler.backends.clib.candidates import Builder, Candidate
+from mdcompiler.backends.clib.candidates import Candidate
+from mdcompiler.backends.clib.count_bench import CountBench, run_program
 from mdcompiler.backends.hexagon import machine
 from mdcompiler.backends.hexagon.link import link_files
 from mdcompiler.errors import InternalError
 from mdcompiler.target import Target
-from mdcompiler.tuning.record import Measurement, Schedule
-from mdcompiler.tuning.tunable import Job
 
-_SECONDS = 600
 _MARGIN_BYTES = 1 << 12
 _MAIN = """#include <stdint.h>
 #include <stdio.h>
@@ -44,45 +40,15 @@ int main(void) {{
 """
 
 
-class PacketBench:
+class PacketBench(CountBench):
     """Counts packets of candidates built for `target`. Raises MissingToolError without QEMU."""
 
     def __init__(self, target: Target) -> None:
         self._launcher = machine.launcher()
-        self._target, self._builder = target, Builder(target)
+        self._target = target
+        super().__init__(target)
 
-    def __enter__(self) -> PacketBench:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._builder.__exit__(kind, error, trace)
-
-    def measure(self, jobs: Sequence[tuple[Job, Sequence[Schedule]]]) -> list[list[Measurement]]:
-        """See `Bench.measure`: the packets of all iterations of a candidate's functions."""
-        groups = [[self._builder.build(job.subject(schedule)) for schedule in schedules] for job, schedules in jobs]
-        counts = iter(self._count([item for group in groups for item in group if isinstance(item, Candidate)]))
-        return [
-            [
-                _measurement(schedule, item if isinstance(item, str) else next(counts))
-                for schedule, item in zip(schedules, group, strict=True)
-            ]
-            for (_, schedules), group in zip(jobs, groups, strict=True)
-        ]
-
-    def _count(self, candidates: Sequence[Candidate]) -> list[int | str]:
-        """Of each candidate its packets or what went wrong. When the program dies each gets one of its own."""
-        if not candidates:
-            return []
-        try:
-            return list(self._run(candidates))
-        except InternalError as error:
-            if len(candidates) == 1:
-                return [f"running: {error}"]
-        return [found for candidate in candidates for found in self._count([candidate])]
-
-    def _run(self, candidates: Sequence[Candidate]) -> list[int]:
+    def count(self, candidates: Sequence[Candidate]) -> list[int]:
         codes = {function.symbol: function.code for item in candidates for function, _ in item.steps}
         objects = {f"kernel_{number}.o": code for number, code in enumerate(codes.values())}
         program = link_files({"main.c": _main(candidates).encode(), **objects}, self._target)
@@ -94,17 +60,10 @@ class PacketBench:
             path = Path(name) / "program"
             path.write_bytes(program)
             path.chmod(0o700)
-            command = [*self._launcher, str(path)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+            done = run_program([*self._launcher, str(path)], path.parent)
         if done.returncode:
             raise InternalError(f"counting packets: QEMU ended with status {done.returncode}: {done.stderr[-500:]}")
         return done.stdout
-
-
-def _measurement(schedule: Schedule, outcome: int | str) -> Measurement:
-    if isinstance(outcome, str):
-        return Measurement(schedule=schedule, failure=outcome[:400])
-    return Measurement(schedule=schedule, min_ns=outcome, median_ns=outcome)
 
 
 def _main(candidates: Sequence[Candidate]) -> str:

@@ -9,31 +9,23 @@ from __future__ import annotations
 
 from mdcompiler.backends.kernels import neon
 from mdcompiler.backends.kernels.geometry import Place, columns
-from mdcompiler.backends.kernels.integer_window import IntegerWindow, WindowWriter
+from mdcompiler.backends.kernels.integer_window import IntegerWindow
 from mdcompiler.backends.kernels.neon_rows import column_of, columns_of, pieces
+from mdcompiler.backends.kernels.neon_window import RowWriter
 from mdcompiler.backends.kernels.tir import Expr, Register
 
 _HALVES = 2
 _PAIR = neon.LANES * _HALVES
 
 
-class HalvesWriter(WindowWriter):
+class HalvesWriter(RowWriter):
     """weight int16 [C/4][kh][kw][2][4]."""
 
     def __init__(self, name: str, work: IntegerWindow, pixels: int) -> None:
         size = work.blocks * work.geometry.taps * _PAIR
         super().__init__(name, work, pixels, (size, "int16"), work.geometry)
 
-    def totals(self, block: Expr, place: Place) -> list[Expr]:
-        sums = [self.f.register(neon.LANES, "int32") for _ in range(place.pixels)]
-        for pixel, total in enumerate(sums):
-            total.set(self.initial(block, place, pixel))
-        top, stop = self.geometry.kernel_rows(self.f, place.row)
-        with self.f.loop(top, stop, "kh") as kh:
-            self._row(sums, block, place, kh)
-        return [total.get() for total in sums]
-
-    def _row(self, sums: list[Register], block: Expr, place: Place, kh: Expr) -> None:
+    def row(self, sums: list[Register], block: Expr, place: Place, kh: Expr) -> None:
         """All taps of one kernel row."""
         taps = list(columns(self.geometry, place))
         words = self._words(block, kh, place, columns_of(self.geometry, taps))

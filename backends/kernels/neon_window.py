@@ -9,6 +9,7 @@ exist are permuted in as zeros after their sign was flipped (`neon_convolution`)
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from mdcompiler.backends.kernels import neon
@@ -23,12 +24,8 @@ Word = tuple[Expr, int]
 """A vector of four pixels as int8x16, and which of them."""
 
 
-class NeonQuadWriter(WindowWriter):
-    """weight int8 [C/4][kh][quads][4][4]."""
-
-    def __init__(self, name: str, work: IntegerWindow, pixels: int) -> None:
-        size = work.blocks * work.geometry.kernel[0] * work.quads * neon.BYTES
-        super().__init__(name, work, pixels, (size, "int8"), work.geometry)
+class RowWriter(WindowWriter):
+    """A window whose sums take one row of the kernel after the other."""
 
     def totals(self, block: Expr, place: Place) -> list[Expr]:
         sums = [self.f.register(neon.LANES, "int32") for _ in range(place.pixels)]
@@ -36,10 +33,22 @@ class NeonQuadWriter(WindowWriter):
             total.set(self.initial(block, place, pixel))
         top, stop = self.geometry.kernel_rows(self.f, place.row)
         with self.f.loop(top, stop, "kh") as kh:
-            self._row(sums, block, place, kh)
+            self.row(sums, block, place, kh)
         return [total.get() for total in sums]
 
-    def _row(self, sums: list[Register], block: Expr, place: Place, kh: Expr) -> None:
+    @abstractmethod
+    def row(self, sums: list[Register], block: Expr, place: Place, kh: Expr) -> None:
+        """Add all taps of one kernel row."""
+
+
+class NeonQuadWriter(RowWriter):
+    """weight int8 [C/4][kh][quads][4][4]."""
+
+    def __init__(self, name: str, work: IntegerWindow, pixels: int) -> None:
+        size = work.blocks * work.geometry.kernel[0] * work.quads * neon.BYTES
+        super().__init__(name, work, pixels, (size, "int8"), work.geometry)
+
+    def row(self, sums: list[Register], block: Expr, place: Place, kh: Expr) -> None:
         """All taps of one kernel row."""
         words = self._words(block, kh, place)
         made: dict[int, Expr] = {}

@@ -175,3 +175,11 @@ void mdc_postprocess(const float *box_encodings, const float *class_scores, cons
   }
   count[0] = (float)kept;
 }
+
+int mdc_detect(const struct mdc_postprocess_options *options, size_t scratch_bytes, const void *box_encodings,
+               const void *class_scores, const void *anchors, void *scratch, void *boxes, void *classes, void *scores,
+               void *count) {
+  if (mdc_postprocess_scratch_bytes(options) > scratch_bytes) return 1;
+  mdc_postprocess(box_encodings, class_scores, anchors, options, scratch, boxes, classes, scores, count);
+  return 0;
+}

@@ -31,6 +31,11 @@ void mdc_postprocess(const float *box_encodings, const float *class_scores, cons
                      const struct mdc_postprocess_options *options, void *scratch, float *boxes, float *classes,
                      float *scores, float *count);
 
+/* The same for untyped memory; 1 if scratch, of scratch_bytes, is too small, else 0. */
+int mdc_detect(const struct mdc_postprocess_options *options, size_t scratch_bytes, const void *box_encodings,
+               const void *class_scores, const void *anchors, void *scratch, void *boxes, void *classes, void *scores,
+               void *count);
+
 #ifdef __cplusplus
 }
 #endif
