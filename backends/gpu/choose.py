@@ -46,13 +46,9 @@ FLAT_CLOCKS = 2.0 * _START_CLOCKS
 """Of a kernel without a tile: it starts, waits for its loads and stores."""
 
 
+@lru_cache(maxsize=1024)
 def choose_tile(problem: GpuConvolution, traits: GpuTraits) -> GpuTile:
     """The tile of a convolution that the model finds fastest."""
-    return _choose_tile(problem, traits)
-
-
-@lru_cache(maxsize=1024)
-def _choose_tile(problem: GpuConvolution, traits: GpuTraits) -> GpuTile:
     tiles = [tile for tile in tile_space(problem) if fits(tile, traits) and traits.allows(problem, tile)]
     return min(tiles, key=lambda tile: tile_clocks(problem, tile, traits))
 
@@ -163,13 +159,9 @@ def _load_clocks(tile: GpuTile, traits: GpuTraits) -> float:
     return tile.depth * LANES * (tile.pixels + tile.channels) * traits.element_bytes / _GLOBAL_BYTES_PER_CLOCK
 
 
+@lru_cache(maxsize=1024)
 def choose_window(work: Window, traits: GpuTraits) -> WindowTile | None:
     """The tile of a depthwise convolution or a pooling that the model finds fastest; None when no window fits."""
-    return _choose_window(work, traits)
-
-
-@lru_cache(maxsize=1024)
-def _choose_window(work: Window, traits: GpuTraits) -> WindowTile | None:
     tiles = [tile for tile in window_space(work) if _window_fits(tile, work, traits) and traits.allows(work, tile)]
     return min(tiles, key=lambda tile: window_clocks(work, tile, traits), default=None)
 

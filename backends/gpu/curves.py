@@ -12,24 +12,10 @@ _EXP_LIMIT = 87.0
 
 def apply_curve(curve: Curve, value: Expr, lanes: int) -> Expr:
     """`curve` of a float32 vector of `lanes`. `value` is read several times: bind it to a variable first."""
-    if curve.kind == "clip":
-        return clip(value, curve.low, curve.high, lanes)
-    if curve.kind == "hard_sigmoid":
-        return _hard_sigmoid(value, curve.slope, curve.offset, lanes)
-    if curve.kind == "hard_swish":
-        return value * _hard_sigmoid(value, 1.0 / 6.0, 0.5, lanes)
-    if curve.kind == "sigmoid":
-        return _sigmoid(value, lanes)
-    if curve.kind == "swish":
-        return value * _sigmoid(value, lanes)
-    return value
+    return curve.apply(value, lanes, _sigmoid)
 
 
 def _sigmoid(value: Expr, lanes: int) -> Expr:
     one = splat(1.0, lanes)
     bounded = clip(splat(0.0, lanes) - value, -_EXP_LIMIT, _EXP_LIMIT, lanes)
     return one / (one + tirx.exp(bounded))
-
-
-def _hard_sigmoid(value: Expr, slope: float, offset: float, lanes: int) -> Expr:
-    return clip(value * splat(slope, lanes) + splat(offset, lanes), 0.0, 1.0, lanes)

@@ -10,24 +10,11 @@ import onnx_graphsurgeon as gs
 from mdcompiler.backends.gpu.function import LANES
 from mdcompiler.backends.kernels.read_integer import check_integer
 from mdcompiler.backends.kernels.read_kernel import NoTemplate, read_geometry
-from mdcompiler.errors import UnsupportedError
 from mdcompiler.kernel import Kernel
-from mdcompiler.module import Module
-from mdcompiler.quantization.scheme import read_scheme
 from mdcompiler.quantization.steps import Step, affine, is_integer, read_steps
 
 ROUNDING: Final = "fixed-point-single"
 """What `integer_ending` computes: networks quantized for any other rounding are refused."""
-
-
-def check_scheme(module: Module) -> None:
-    """Raise UnsupportedError when `module` was quantized by a scheme that rounds in another way."""
-    scheme = read_scheme(module.metadata)
-    if scheme is not None and scheme.rounding != ROUNDING:
-        raise UnsupportedError(
-            f"compiling for {module.target.name}: the network was quantized with the scheme {scheme.name}, which "
-            f"rounds by {scheme.rounding}; GPU kernels round by {ROUNDING}. Quantize with the scheme gpu."
-        )
 
 
 def check_bytes(kernel: Kernel) -> None:

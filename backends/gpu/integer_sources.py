@@ -11,7 +11,7 @@ from mdcompiler.backends.gpu import integer_gate as gate
 from mdcompiler.backends.gpu.integer_convolution import write_convolution
 from mdcompiler.backends.gpu.integer_depthwise import GpuIntegerWindow, IntegerWindowTile, write_window
 from mdcompiler.backends.gpu.integer_workload import GpuIntegerConvolution, IntegerTile
-from mdcompiler.backends.gpu.sources import symbol
+from mdcompiler.backends.kernels.symbol import symbol
 
 _SIMPLE: dict[str, Callable[..., Any]] = {
     "table": elementwise.write_table,

@@ -21,7 +21,7 @@ from mdcompiler.backends.gpu.choose import choose_tile, choose_window
 from mdcompiler.backends.gpu.convolution import GpuConvolution, pack_bias, pack_convolution
 from mdcompiler.backends.gpu.float_heads import Heads
 from mdcompiler.backends.gpu.function import LANES
-from mdcompiler.backends.gpu.integer_limits import check_scheme
+from mdcompiler.backends.gpu.integer_limits import ROUNDING
 from mdcompiler.backends.gpu.limits import check_kernel
 from mdcompiler.backends.gpu.lower_integer import IntegerLowering
 from mdcompiler.backends.gpu.program_builder import Builder, Home, blocked_elements, elements_of, is_blocked
@@ -32,6 +32,7 @@ from mdcompiler.backends.kernels.activation import NO_ACTIVATION, Curve
 from mdcompiler.backends.kernels.pack_weights import blocked_channels
 from mdcompiler.kernel import Kernel, kernels
 from mdcompiler.module import Module
+from mdcompiler.quantization.check_rounding import check_rounding
 
 FLOAT_BYTES = 4
 
@@ -40,7 +41,7 @@ def lower_gpu(module: Module, traits: GpuTraits) -> Program:
     """The whole network. Raises UnsupportedError naming the kernel that has no template."""
     graph = module.graph
     program = Program([t.name for t in graph.inputs], [t.name for t in graph.outputs])
-    check_scheme(module)
+    check_rounding(module, ROUNDING, "GPU", "gpu")
     found = kernels(graph)
     for kernel in found:
         check_kernel(kernel, traits)

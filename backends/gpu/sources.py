@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from mdcompiler.backends.gpu.traits import Element
 from mdcompiler.backends.gpu.window import WindowTile, write_window
 from mdcompiler.backends.gpu.write_convolution import write_convolution
 from mdcompiler.backends.kernels.depthwise import Window
+from mdcompiler.backends.kernels.symbol import symbol
 
 _CHANNELWISE: dict[str, Callable[..., Any]] = {
     "mean": channelwise.write_mean,
@@ -70,8 +70,3 @@ class GpuSimpleSource:
 
     def write(self) -> Any:
         return _CHANNELWISE[self.template](self.symbol, *self.arguments)
-
-
-def symbol(stem: str, source: object) -> str:
-    """A name that says what a kernel is and differs with everything that decides its code."""
-    return f"{stem}_{hashlib.sha256(repr(source).encode()).hexdigest()[:12]}"

@@ -14,11 +14,10 @@ from mdcompiler.backends.hexagon.link import HexagonFiles, link_archive, link_pr
 from mdcompiler.backends.hexagon.lower import lower_program
 from mdcompiler.backends.hexagon.lower_convolution import ROUNDING
 from mdcompiler.backends.hexagon.vtcm import BlockMemory, memory_by_block, plan_vtcm, stage_weights
-from mdcompiler.errors import UnsupportedError
 from mdcompiler.kernel import kernels
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress
-from mdcompiler.quantization.scheme import read_scheme
+from mdcompiler.quantization.check_rounding import check_rounding
 from mdcompiler.read_network import labels_of
 
 
@@ -27,7 +26,7 @@ def emit_model(module: Module, progress: Progress, workers: int, prefix: str, pr
 
     workers: processes that compile at once. Raises UnsupportedError for a kernel without an HVX template.
     """
-    _check_rounding(module)
+    check_rounding(module, ROUNDING, "HVX", "hexagon-hvx")
     source, constants = plan_model(module)
     objects = build_objects(source.program.functions, module.target.llvm, workers, progress)
     main = runner(prefix, source.inputs, source.outputs, labels_of(module))
@@ -57,12 +56,3 @@ def _vtcm(module: Module, source: Source) -> dict[str, Any]:
     """The plan as the manifest states it."""
     rows = [row.as_dict() for row in block_memory(module, source)]
     return {"capacity_bytes": module.target.vtcm_bytes, "used_bytes": source.near_bytes, "blocks": rows}
-
-
-def _check_rounding(module: Module) -> None:
-    scheme = read_scheme(module.metadata)
-    if scheme is not None and scheme.rounding != ROUNDING:
-        raise UnsupportedError(
-            f"compiling for {module.target.name}: the network was quantized with the scheme {scheme.name}, "
-            f"which rounds by {scheme.rounding}; HVX kernels round by {ROUNDING}. Quantize with the scheme hexagon-hvx."
-        )

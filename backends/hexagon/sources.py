@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from mdcompiler.backends.hexagon import borders, elementwise, sums
 from mdcompiler.backends.hexagon.convolution import HvxConvolution, HvxTile, write_convolution
 from mdcompiler.backends.hexagon.depthwise import HvxRows, HvxWindow, write_window
+from mdcompiler.backends.kernels.symbol import symbol
 
 _SIMPLE: dict[str, Callable[..., Any]] = {
     "borders": borders.write_borders,
@@ -35,7 +35,7 @@ class HvxConvolutionSource:
 
     @property
     def symbol(self) -> str:
-        return _symbol("hvx_conv", self)
+        return symbol("hvx_conv", self)
 
     def write(self) -> Any:
         return write_convolution(self.symbol, self.work, self.tile)
@@ -50,7 +50,7 @@ class HvxWindowSource:
 
     @property
     def symbol(self) -> str:
-        return _symbol("hvx_depthwise", self)
+        return symbol("hvx_depthwise", self)
 
     def write(self) -> Any:
         return write_window(self.symbol, self.work, self.schedule)
@@ -65,11 +65,7 @@ class HvxSimpleSource:
 
     @property
     def symbol(self) -> str:
-        return _symbol(f"hvx_{self.template}", self)
+        return symbol(f"hvx_{self.template}", self)
 
     def write(self) -> Any:
         return _SIMPLE[self.template](self.symbol, *self.arguments)
-
-
-def _symbol(stem: str, source: object) -> str:
-    return f"{stem}_{hashlib.sha256(repr(source).encode()).hexdigest()[:12]}"

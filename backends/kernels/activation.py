@@ -39,8 +39,9 @@ class Curve:
     slope: float = 0.0
     offset: float = 0.0
 
-    def apply(self, value: Expr, lanes: int) -> Expr:
-        """The function of a float32 vector of `lanes`."""
+    def apply(self, value: Expr, lanes: int, sigmoid: Callable[[Expr, int], Expr] | None = None) -> Expr:
+        """The function of a float32 vector of `lanes`. sigmoid: the machine's own, where it has an exponential."""
+        sigmoid = sigmoid or _sigmoid
         if self.kind == "clip":
             return clip(value, self.low, self.high, lanes)
         if self.kind == "hard_sigmoid":
@@ -48,9 +49,9 @@ class Curve:
         if self.kind == "hard_swish":
             return value * _hard_sigmoid(value, 1.0 / 6.0, 0.5, lanes)
         if self.kind == "sigmoid":
-            return _sigmoid(value, lanes)
+            return sigmoid(value, lanes)
         if self.kind == "swish":
-            return value * _sigmoid(value, lanes)
+            return value * sigmoid(value, lanes)
         return value
 
     def end(self, value: Expr, lanes: int, residual: Residual, other: Callable[[], Expr]) -> Expr:

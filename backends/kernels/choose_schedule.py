@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from mdcompiler.backends.kernels.cost_model import CostModel
 from mdcompiler.backends.kernels.templates import TEMPLATES, Template, templates_for, tools
@@ -21,6 +21,7 @@ from mdcompiler.tuning.record import Key, Record
 from mdcompiler.tuning.records import Records, open_records, user_file
 
 RECORDS = Path(__file__).with_name("records")
+Self = TypeVar("Self", bound="RecordChooser")
 
 
 @dataclass(frozen=True)
@@ -33,23 +34,40 @@ class Choice:
     measured: bool
 
 
-class Chooser:
-    """Chooses for one target, and remembers who asked for what: that is what can be tuned.
+class RecordChooser:
+    """Knows the records for one target, and remembers who asked for what: that is what can be tuned.
 
-    asked: workload -> names of the kernels it was asked for.
+    asked: workload -> names of the kernels it was asked for. folder: the records that ship.
     """
 
-    def __init__(self, target: Target, records: Records, model: CostModel | None = None) -> None:
+    folder: ClassVar[Path] = RECORDS
+
+    def __init__(self, target: Target, records: Records) -> None:
         self.target, self.records = target, records
-        self.model = model or CostModel.shipped()
         self.asked: dict[Any, list[str]] = {}
         self._machine = Machine.of(target)
         self._tools = canonical(tools())
 
     @classmethod
-    def open(cls, target: Target) -> Chooser:
+    def open(cls: type[Self], target: Target) -> Self:
         """With the shipped records and the user's. Raises RecordsError when a line of theirs is bad."""
-        return cls(target, open_records(shipped_records(), user_file()))
+        return cls(target, open_records(shipped_records(cls.folder), user_file()))
+
+    def record(self, template: Template, work: Any) -> Record | None:
+        """What was measured."""
+        return self.records.find(key_of(template, work, self._tools), self._machine)
+
+    def recorded(self, template: Template, work: Any, record: Record | None) -> Any | None:
+        """The schedule in a record of `work`; None without one, or when the template has no such schedule any more."""
+        return None if record is None else decode(template, work, record.schedule, self.target)
+
+
+class Chooser(RecordChooser):
+    """Chooses by record or by the cost model."""
+
+    def __init__(self, target: Target, records: Records, model: CostModel | None = None) -> None:
+        super().__init__(target, records)
+        self.model = model or CostModel.shipped()
 
     def schedule(self, name: str, work: Any, kernel: str = "") -> Any:
         """The schedule of one template. kernel: who asks."""
@@ -68,16 +86,12 @@ class Chooser:
 
     def best(self, template: Template, work: Any) -> Choice:
         """The best known schedule of one template."""
-        record = self.records.find(key_of(template, work, self._tools), self._machine)
-        schedule = None if record is None else decode(template, work, record.schedule, self.target)
+        record = self.record(template, work)
+        schedule = self.recorded(template, work, record)
         if record is not None and schedule is not None:
             return Choice(template, schedule, record.min_ns, measured=True)
         schedule = self.model.ranked(template, work, self.target)[0]
         return Choice(template, schedule, self.model.time_ns(template, work, schedule, self.target), measured=False)
-
-    def record(self, template: Template, work: Any) -> Record | None:
-        """What was measured."""
-        return self.records.find(key_of(template, work, self._tools), self._machine)
 
 
 def key_of(template: Template, work: Any, tools_json: str) -> Key:
@@ -91,6 +105,6 @@ def decode(template: Template, work: Any, data: Mapping[str, Any], target: Targe
     return next((schedule for schedule in template.space(work, target) if complete(schedule) == wanted), None)
 
 
-def shipped_records() -> list[Path]:
+def shipped_records(folder: Path = RECORDS) -> list[Path]:
     """The files of records that come with the kernels."""
-    return sorted(RECORDS.glob("*.jsonl"))
+    return sorted(folder.glob("*.jsonl"))

@@ -6,7 +6,6 @@ once, in one network or many, and a source can be sent to another process.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from mdcompiler.backends.kernels.neon_convolution import suits_neon, write_neon_
 from mdcompiler.backends.kernels.neon_matrix import suits_matrix, write_matrix_convolution
 from mdcompiler.backends.kernels.neon_picture import suits_picture, write_picture_convolution
 from mdcompiler.backends.kernels.neon_rows_convolution import write_rows_convolution
+from mdcompiler.backends.kernels.symbol import symbol
 from mdcompiler.backends.kernels.winograd import WinogradTile
 from mdcompiler.backends.kernels.winograd_multiply import write_winograd_multiply
 from mdcompiler.backends.kernels.winograd_source import write_winograd_source
@@ -106,7 +106,7 @@ class ConvolutionSource(_TileStrips):
 
     @property
     def symbol(self) -> str:
-        return _symbol("pointwise" if self.work.geometry.is_pointwise else "conv", self)
+        return symbol("pointwise" if self.work.geometry.is_pointwise else "conv", self)
 
     def write(self) -> Any:
         write = write_picture_convolution if suits_picture(self.work) else write_convolution
@@ -122,7 +122,7 @@ class WinogradPatchesSource:
 
     @property
     def symbol(self) -> str:
-        return _symbol("winograd_patches", self)
+        return symbol("winograd_patches", self)
 
     def write(self) -> Any:
         return write_winograd_source(self.symbol, self.work, self.outputs)
@@ -137,7 +137,7 @@ class WinogradSource:
 
     @property
     def symbol(self) -> str:
-        return _symbol("winograd", self)
+        return symbol("winograd", self)
 
     def write(self) -> Any:
         return write_winograd_multiply(self.symbol, self.work, self.tile)
@@ -153,7 +153,7 @@ class WindowSource(_WindowStrips):
 
     @property
     def symbol(self) -> str:
-        return _symbol("depthwise" if self.work.operation == "convolution" else "pool", self)
+        return symbol("depthwise" if self.work.operation == "convolution" else "pool", self)
 
     def write(self) -> Any:
         return write_window(self.symbol, self.work, self.pixels)
@@ -169,7 +169,7 @@ class IntegerConvolutionSource(_TileStrips):
 
     @property
     def symbol(self) -> str:
-        return _symbol("pointwise_int8" if self.work.geometry.is_pointwise else "conv_int8", self)
+        return symbol("pointwise_int8" if self.work.geometry.is_pointwise else "conv_int8", self)
 
     def write(self) -> Any:
         return _integer_writer(self.work)(self.symbol, self.work, self.tile)
@@ -185,7 +185,7 @@ class IntegerWindowSource(_WindowStrips):
 
     @property
     def symbol(self) -> str:
-        return _symbol("depthwise_int8", self)
+        return symbol("depthwise_int8", self)
 
     def write(self) -> Any:
         return write_integer_window(self.symbol, self.work, self.pixels)
@@ -200,7 +200,7 @@ class ChannelwiseSource:
 
     @property
     def symbol(self) -> str:
-        return _symbol(self.template, self)
+        return symbol(self.template, self)
 
     def write(self) -> Any:
         return _CHANNELWISE[self.template](self.symbol, *self.arguments)
@@ -218,7 +218,3 @@ def _integer_writer(work: IntegerConvolution) -> Callable[[str, IntegerConvoluti
 def _even(extent: int, limit: int) -> int:
     """The size of equal parts of `extent` that are at most `limit`."""
     return math.ceil(extent / math.ceil(extent / limit))
-
-
-def _symbol(stem: str, source: object) -> str:
-    return f"{stem}_{hashlib.sha256(repr(source).encode()).hexdigest()[:12]}"

@@ -21,7 +21,7 @@ from mdcompiler.kernel_kinds import KINDS
 from mdcompiler.lowering.steps import write_step
 from mdcompiler.lowering.writer import GraphWriter
 from mdcompiler.operators import IR_VERSION, OPSET, attach_functions
-from mdcompiler.quantization.options import METHODS, Quantize
+from mdcompiler.quantization.options import Quantize
 from mdcompiler.registry import backend
 from mdcompiler.self_check import seeded_inputs
 from mdcompiler.spec.network import PlacedBlock
@@ -82,7 +82,7 @@ def _noise(block: PlacedBlock, path: Path) -> Quantize:
     source = block.steps[0].source
     shape = (_SAMPLES, source.channels, *source.size)
     write_arrays(path, {_INPUT: np.random.default_rng(_SEED).normal(0, 1, shape).astype(np.float32)})
-    return Quantize(path, without=METHODS, ranges="min-max", compared=1, allow_degraded=True)
+    return Quantize.plainly(path)
 
 
 def _least_us(detector: Detector, runs: int) -> float:

@@ -16,7 +16,7 @@ from mdcompiler.backend import input_specs
 from mdcompiler.build_manifest import tensor_specs
 from mdcompiler.matrix.options import MatrixOptions
 from mdcompiler.module import Module
-from mdcompiler.quantization.options import METHODS, Quantize
+from mdcompiler.quantization.options import Quantize
 from mdcompiler.self_check import seeded_inputs
 
 NOISE_SAMPLES = 4
@@ -34,7 +34,7 @@ def quantize_options(options: MatrixOptions, module: Module, folder: Path) -> Qu
         return Quantize(options.calibration, allow_degraded=options.allow_degraded)
     path = folder / "noise.npz"
     _write_noise(module, path)
-    return Quantize(path, without=METHODS, ranges="min-max", compared=1, allow_degraded=True)
+    return Quantize.plainly(path)
 
 
 def calibration_digest(calibration: Path | None) -> str:

@@ -52,6 +52,11 @@ class Quantize:
                 f"quantizing: {', '.join(both)} is to stay float and to have 16-bit activations. Choose one of both."
             )
 
+    @classmethod
+    def plainly(cls, calibration: Path) -> Quantize:
+        """For integers to be compared or timed, whatever the network then detects: no method runs, no loss refuses."""
+        return cls(calibration, without=METHODS, ranges="min-max", compared=1, allow_degraded=True)
+
     @property
     def methods(self) -> tuple[str, ...]:
         """The methods that run."""

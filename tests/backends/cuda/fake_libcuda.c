@@ -422,6 +422,13 @@ EXPORT CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr target, CUdeviceptr source, siz
     return copy(stream, "across", target, 1, source, 1, bytes);
 }
 
+static CUresult destroy(void *item) {
+    IN_CONTEXT;
+    free(item);
+    live--;
+    return OK;
+}
+
 EXPORT CUresult cuStreamCreate(void **stream, unsigned flags) {
     IN_CONTEXT;
     struct stream *made = calloc(1, sizeof *made);
@@ -430,12 +437,7 @@ EXPORT CUresult cuStreamCreate(void **stream, unsigned flags) {
     live++;
     return flags == 1 ? OK : INVALID;
 }
-EXPORT CUresult cuStreamDestroy_v2(void *stream) {
-    IN_CONTEXT;
-    free(stream);
-    live--;
-    return OK;
-}
+EXPORT CUresult cuStreamDestroy_v2(void *stream) { return destroy(stream); }
 EXPORT CUresult cuStreamSynchronize(void *stream) {
     IN_CONTEXT;
     return ((struct stream *)stream)->recording ? CAPTURE_UNSUPPORTED : OK;
@@ -478,18 +480,8 @@ EXPORT CUresult cuGraphLaunch(void *executable, void *stream) {
     }
     return ((struct stream *)stream)->recording ? CAPTURE_UNSUPPORTED : OK;
 }
-EXPORT CUresult cuGraphExecDestroy(void *executable) {
-    IN_CONTEXT;
-    free(executable);
-    live--;
-    return OK;
-}
-EXPORT CUresult cuGraphDestroy(void *graph) {
-    IN_CONTEXT;
-    free(graph);
-    live--;
-    return OK;
-}
+EXPORT CUresult cuGraphExecDestroy(void *executable) { return destroy(executable); }
+EXPORT CUresult cuGraphDestroy(void *graph) { return destroy(graph); }
 
 EXPORT CUresult cuEventCreate(void **event, unsigned flags) {
     IN_CONTEXT;
