@@ -18,6 +18,7 @@ from mdcompiler.compile_pass import STAGES, Pass, Stage
 from mdcompiler.errors import UnsupportedError
 from mdcompiler.finish_artifact import finish_artifact
 from mdcompiler.manifest import Manifest, Source
+from mdcompiler.meaning import check_meaning
 from mdcompiler.module import Module
 from mdcompiler.passes import builtin_passes
 from mdcompiler.pipeline import Pipeline
@@ -28,6 +29,7 @@ from mdcompiler.registry import backend as find_backend
 from mdcompiler.registry import plugin_passes
 from mdcompiler.spec import Spec
 from mdcompiler.target import Target, find_target
+from mdcompiler.verify import sample_inputs
 
 PRECISIONS = ("fp32", "int8")
 _PLACE = STAGES.index("place")
@@ -138,6 +140,8 @@ class Job:
     def _read(self) -> Module:
         self.progress("read", 0, 1)
         module = read_network(self.request, self.target)
+        if self.check:
+            check_meaning(module, sample_inputs(module))
         self.progress("read", 1, 1)
         return module
 

@@ -40,12 +40,15 @@ class Module:
     target: the machine it is compiled for.
     metadata: facts about the model as text, kept in the ONNX file.
     history: names of the passes that changed the graph, in order.
+    original: the model of the file it was read from, before any change: what the network means. None for a network
+    that was built here, and for copies.
     """
 
     graph: gs.Graph
     target: Target
     metadata: dict[str, str] = field(default_factory=dict)
     history: list[str] = field(default_factory=list)
+    original: onnx.ModelProto | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_onnx(cls, model: onnx.ModelProto, target: Target) -> Module:

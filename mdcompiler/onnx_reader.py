@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
-from onnx import numpy_helper, version_converter
+from onnx import numpy_helper
 
+from mdcompiler.convert_opset import converted
 from mdcompiler.errors import InternalError, MdcError, ModelError
 from mdcompiler.kernel import KERNEL, KIND, LAYOUT, kernels
 from mdcompiler.kernel_kinds import KINDS
@@ -30,7 +31,7 @@ from mdcompiler.onnx_limits import ELEMENT_TYPES, check_limits
 from mdcompiler.onnx_operands import check_operands
 from mdcompiler.onnx_order import sort_nodes
 from mdcompiler.onnx_shapes import fix_batch, infer_shapes
-from mdcompiler.operators import IR_VERSION, OPSET, attach_functions, detach_functions
+from mdcompiler.operators import IR_VERSION, attach_functions, detach_functions
 from mdcompiler.target import Target
 from mdcompiler.verify import check_structure
 
@@ -55,6 +56,7 @@ def module_from_model(model: onnx.ModelProto, target: Target) -> Module:
         name_all(module.graph)
         check_structure(module)
         _check_marks(module)
+    module.original = model
     return module
 
 
@@ -89,7 +91,7 @@ def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     sort_nodes(plain)
     _check_tensors(plain)
     changed = fix_batch(plain)
-    plain = infer_shapes(_converted(plain))
+    plain = infer_shapes(converted(plain))
     plain.ir_version = max(plain.ir_version, IR_VERSION)
     if changed:
         plain.metadata_props.add(key=BATCH, value="1")
@@ -116,19 +118,6 @@ def _unreadable(tensor: onnx.TensorProto) -> str | None:
     except Exception as error:
         return str(error)
     return None
-
-
-def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
-    """`model` in opset 17 when it is older."""
-    version = next(entry.version for entry in model.opset_import if not entry.domain)
-    if version >= OPSET:
-        return model
-    try:
-        return version_converter.convert_version(model, OPSET)
-    except Exception as error:
-        raise ModelError(
-            f"the model uses opset {version} and cannot be converted to {OPSET}: {error}. Export it with opset {OPSET}."
-        ) from error
 
 
 def _check(model: onnx.ModelProto) -> None:

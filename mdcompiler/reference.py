@@ -1,11 +1,13 @@
-"""The reference that everything is compared with: ONNX semantics, nothing fused, nothing reordered.
+"""The judge of meaning: ONNX semantics, nothing fused, nothing reordered.
 
-ONNX Runtime with optimisations off where it is installed (fast), else the reference evaluator of the
-onnx package (slow, the same numbers within float32 rounding).
+ONNX Runtime with optimisations off where it is installed and has the kernels (fast), else the reference evaluator of
+the onnx package (slow, the same numbers within float32 rounding). Valid ONNX exists that ONNX Runtime refuses
+(`SAME` padding with dilations, convolutions in float64), so its refusal is nobody's fault and never the end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,27 +15,68 @@ import onnx
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from mdcompiler.backend import Arrays
+from mdcompiler.errors import ModelError
+
+Arrays = Mapping[str, NDArray[Any]]
+_REASON_LENGTH = 200
 
 
 def run_reference(model: onnx.ModelProto, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    """Outputs of `model` by name."""
-    try:
-        import onnxruntime
-    except ImportError:
-        return _run_onnx(model, inputs)
-    return _run_onnxruntime(onnxruntime, model, inputs)
+    """Outputs of `model` by name, once. Raises ModelError where no judge can run it."""
+    return Reference(model).run(inputs)
 
 
-def _run_onnx(model: onnx.ModelProto, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    outputs = ReferenceEvaluator(model).run(None, dict(inputs))
-    return {value.name: np.asarray(array) for value, array in zip(model.graph.output, outputs, strict=True)}
+class Reference:
+    """`model` under the first judge that can run it; ready for several inputs."""
 
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
+        self._names = [value.name for value in model.graph.output]
+        self._refusals: list[str] = []
+        self._session = self._opened()
+        self._evaluator: ReferenceEvaluator | None = None
 
-def _run_onnxruntime(runtime: Any, model: onnx.ModelProto, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    options = runtime.SessionOptions()
-    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Outputs by name. Raises ModelError, with every judge's reason, where none can compute them."""
+        if self._session is not None:
+            try:
+                return self._named(self._session.run(self._names, dict(inputs)))
+            except Exception as error:  # a kernel may refuse what the session accepted
+                self._refuse("ONNX Runtime", error)
+                self._session = None
+        try:
+            return self._named(self._evaluated(inputs))
+        except Exception as error:
+            self._refuse("the reference evaluator of onnx", error)
+            raise ModelError(
+                f"running the network as ONNX defines it: {'; '.join(self._refusals)}. Without a reference nothing "
+                "says what the network means: export it with operators and types that one of them runs, or compile "
+                "unchecked with --no-check."
+            ) from error
+
+    def _opened(self) -> Any:
+        try:
+            import onnxruntime
+        except ImportError:
+            return None
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 4
+        try:
+            content = self._model.SerializeToString()
+            return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # classes of its own for every kind of refusal, all children of Exception
+            self._refuse("ONNX Runtime", error)
+            return None
+
+    def _evaluated(self, inputs: Arrays) -> Any:
+        if self._evaluator is None:
+            self._evaluator = ReferenceEvaluator(self._model)
+        with np.errstate(all="ignore"):
+            return self._evaluator.run(None, dict(inputs))
+
+    def _named(self, outputs: Any) -> dict[str, NDArray[Any]]:
+        return {name: np.asarray(array) for name, array in zip(self._names, outputs, strict=True)}
+
+    def _refuse(self, judge: str, error: Exception) -> None:
+        self._refusals.append(f"{judge} refuses it ({' '.join(str(error).split())[:_REASON_LENGTH]})")

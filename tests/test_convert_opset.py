@@ -1,0 +1,36 @@
+"""Older resizing keeps its coordinates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mdcompiler.meaning import check_meaning, run_original
+from mdcompiler.onnx_reader import module_from_model
+from mdcompiler.reference import run_reference
+from mdcompiler.target import find_target
+from tests.onnx_models import one_node
+
+X = np.random.default_rng(3).standard_normal((1, 2, 5, 7)).astype(np.float32)
+FACTORS = [(2, 2), (3, 3), (1, 2), (1.6, 2.3), (0.6, 0.6), (2, 0.5), (0.4, 1.7)]
+
+
+@pytest.mark.parametrize("factors", FACTORS)
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize(("op", "opset"), [("Upsample", 9), ("Resize", 10)])
+def test_older_resizing_samples_where_it_did(op: str, opset: int, mode: str, factors: tuple[float, float]) -> None:
+    if op == "Upsample" and min(factors) < 1:
+        pytest.skip("Upsample only grows")
+    model = one_node(op, ["x", "s"], {"x": X.shape}, {"s": np.array([1, 1, *factors], np.float32)}, opset, mode=mode)
+    module = module_from_model(model, find_target("null"))
+    want = run_reference(model, {"x": X})["y"]
+    np.testing.assert_array_equal(run_reference(module.to_onnx(), {"x": X})["y"], want)
+    np.testing.assert_array_equal(run_original(module, {"x": X})["y"], want)
+    check_meaning(module, {"x": X})
+
+
+def test_scales_in_an_attribute() -> None:
+    model = one_node("Upsample", ["x"], {"x": X.shape}, {}, 7, mode="linear", scales=[1.0, 1.0, 2.0, 2.0])
+    module = module_from_model(model, find_target("null"))
+    check_meaning(module, {"x": X})
+    assert float(abs(run_reference(module.to_onnx(), {"x": X})["y"] - run_reference(model, {"x": X})["y"]).max()) == 0
