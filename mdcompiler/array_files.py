@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdcompiler.errors import InputError, OutputError
+from mdcompiler.foreign import open_file, refusing
 from mdcompiler.manifest import TensorSpec
+from mdcompiler.npy import read_npy
+from mdcompiler.npz import limit_of, open_npz
 from mdcompiler.write_aside import write_file
 
-_HEADER_BYTES = 4096
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -24,15 +25,12 @@ def read_arrays(path: Path, expected: Sequence[TensorSpec]) -> Arrays:
 
     Raises InputError when the file is missing, damaged or larger than the inputs are.
     """
-    limit = sum(_bytes(item) + _HEADER_BYTES for item in expected)
-    try:
+    with refusing(f"reading {path}", InputError, f"Give {_wanted(expected)} as numpy saves them."):
         if path.suffix == ".npz":
-            return _read_npz(path, limit)
+            return _read_npz(path, expected)
         if path.suffix == ".npy" and len(expected) == 1:
-            return {expected[0].name: _read_npy(path.read_bytes() if path.stat().st_size <= limit else b"", path)}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"reading {path}: {reason}. Give arrays that numpy saved.") from error
+            with open_file(path) as file:
+                return {expected[0].name: read_npy(file, _bytes(expected[0]))}
     names = ", ".join(item.name for item in expected)
     raise InputError(f"reading {path}: .npz can be read, and .npy for a network with one input; here: {names}.")
 
@@ -46,21 +44,16 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     write_file(path, data.getvalue())
 
 
-def _read_npz(path: Path, limit: int) -> Arrays:
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        if sum(member.file_size for member in members) > limit:
-            raise ValueError(f"more than the {limit} bytes of the network's inputs")
-        return {member.filename.removesuffix(".npy"): _read_npy(archive.read(member), path) for member in members}
+def _read_npz(path: Path, expected: Sequence[TensorSpec]) -> Arrays:
+    limit = limit_of(sum(map(_bytes, expected)), len(expected))
+    with open_npz(path) as archive:
+        if archive.unpacked_bytes > limit:
+            raise ValueError(f"it unpacks to {archive.unpacked_bytes} bytes; the network's inputs have at most {limit}")
+        return {name: archive.array(name) for name in archive.members}
 
 
-def _read_npy(data: bytes, path: Path) -> NDArray[Any]:
-    if not data:
-        raise ValueError(f"{path.name} is empty or larger than the network's inputs")
-    array = np.load(io.BytesIO(data), allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        raise ValueError("not one array")
-    return array
+def _wanted(expected: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"{item.name} {item.dtype}{list(item.shape)}" for item in expected)
 
 
 def _bytes(item: TensorSpec) -> int:

@@ -7,10 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from mdcompiler.errors import TargetError
+from mdcompiler.errors import SpecError, TargetError
+from mdcompiler.foreign import read_file, refusing
+from mdcompiler.spec.source import read_source
 
 _MAX_FILE_BYTES = 64 * 1024
 Model = TypeVar("Model", bound=BaseModel)
@@ -58,20 +59,15 @@ def is_data_file(name: str) -> bool:
 
 def read_data_file(path: Path, what: str) -> str:
     """The text of a `what` file, e.g. a target file. Raises TargetError when it is unreadable or too large."""
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise TargetError(f"{what} file {path} is larger than {_MAX_FILE_BYTES} bytes; it holds a few lines.")
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TargetError(f"{what} file {path} cannot be read: {error}. Check the path.") from error
+    with refusing(f"{what} file {path} cannot be read", TargetError, f"Give the path of a {what} file."):
+        return read_file(path, _MAX_FILE_BYTES).decode("utf-8-sig")
 
 
 def parse_data_file(text: str, where: str, what: str, model: type[Model]) -> Model:
     """`text` as a `model`. Raises TargetError naming the file and every bad field."""
     try:
-        return model.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise TargetError(f"{what} file {where} is no YAML: {error}") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise TargetError(f"{what} file {where}: {faults}. Mend these fields.") from error
+        data = read_source(text, where, what).data
+    except SpecError as error:
+        raise TargetError(f"reading the {what} file {error}") from error
+    with refusing(f"{what} file {where}", TargetError, "Mend these fields."):
+        return model.model_validate(data)

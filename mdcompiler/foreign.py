@@ -13,6 +13,7 @@ the file. Faults that the reader itself finds are a `ValueError` with the reason
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -28,7 +29,6 @@ _MOST_FAULTS = 5
 _MOST_CHARACTERS = 300
 _OURS = (MdcError, InternalError, KeyboardInterrupt, SystemExit, GeneratorExit)
 _KINDS = (
-    (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
@@ -95,6 +95,8 @@ def open_file(path: str | Path) -> BinaryIO:
         raise ValueError("the path holds a NUL character")
     mode = Path(path).stat().st_mode  # before it is opened: to open some devices does something
     if not stat.S_ISREG(mode):
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         kind = next((name for test, name in _KINDS if test(mode)), "no file")
         raise ValueError(f"it is {kind}, and a plain file is wanted")
     # should it have become a pipe by now, a blocking open would wait for a writer
@@ -119,3 +121,8 @@ def is_file(path: str | Path) -> bool:
 def is_folder(path: str | Path) -> bool:
     """Whether `path` is a directory; False for a name that none can have, where pathlib raises."""
     return os.path.isdir(path)  # noqa: PTH112 - as above
+
+
+def exists(path: str | Path) -> bool:
+    """Whether there is anything at `path`; False for a name that nothing can have, where pathlib raises."""
+    return os.path.exists(path)  # noqa: PTH110 - as above

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdcompiler.errors import ArtifactError
+from mdcompiler.foreign import read_file, refusing
 from mdcompiler.manifest import TensorSpec
 from mdcompiler.sampling import sample
 from mdcompiler.tolerance import FLOAT_TOLERANCE, describe_difference, within_float_tolerance
@@ -23,6 +24,7 @@ from mdcompiler.tolerance import FLOAT_TOLERANCE, describe_difference, within_fl
 CHECK_FILE = "check.safetensors"
 _SEEDS = (0, 1, 2)
 _MAX_VALUES = 1 << 14
+_MOST_BYTES = 64 << 20
 _DETECTIONS = frozenset(("boxes", "classes", "scores", "count"))
 Arrays = Mapping[str, NDArray[Any]]
 Run = Callable[[dict[str, NDArray[Any]]], Arrays]
@@ -116,10 +118,7 @@ def _thinned(outputs: Arrays) -> Iterator[tuple[str, NDArray[Any]]]:
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
-    from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    try:
-        return load(path.read_bytes())
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise ArtifactError(f"reading {path}: {error}. Compile the network again.") from error
+    with refusing(f"reading {path}", ArtifactError, "Compile the network again."):
+        return load(read_file(path, _MOST_BYTES))

@@ -77,11 +77,13 @@ def test_only_plain_files_are_opened(tmp_path: Path) -> None:
     pipe, loop, long = tmp_path / "pipe", tmp_path / "loop", tmp_path / ("x" * 300)
     os.mkfifo(pipe)
     loop.symlink_to(loop)
-    for path, why in ((pipe, "a pipe"), (tmp_path, "a directory"), (Path("/dev/zero"), "a device")):
+    for path, why in ((pipe, "a pipe"), (Path("/dev/zero"), "a device")):
         with pytest.raises(ValueError, match=why):
             open_file(path)
     with pytest.raises(ValueError, match="NUL"):
         open_file(f"{tmp_path}/a\0b")
+    with pytest.raises(IsADirectoryError):
+        open_file(tmp_path)
     for path in (loop, long, tmp_path / "absent", tmp_path / os.fsdecode(b"\xff")):
         with pytest.raises(OSError, match=r"Too many levels|too long|No such file"):
             open_file(path)

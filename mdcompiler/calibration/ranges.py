@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mdcompiler.errors import InputError
+from mdcompiler.foreign import read_file, refusing
+from mdcompiler.strict_json import parse_json
 from mdcompiler.write_aside import write_file
 
 Ranges = dict[str, tuple[float, float]]
@@ -25,20 +27,15 @@ def save_ranges(path: Path, ranges: Mapping[str, tuple[float, float]]) -> None:
 
 def load_ranges(path: Path) -> Ranges:
     """Read what `save_ranges` wrote. Raises InputError for anything else."""
-    try:
-        if path.stat().st_size > _BYTE_LIMIT:
-            raise ValueError(f"it is larger than the {_BYTE_LIMIT} bytes allowed")
-        data = json.loads(path.read_bytes())
+    with refusing(f"reading ranges from {path}", InputError, "Calibrate again."):
+        data = parse_json(read_file(path, _BYTE_LIMIT))
         if not isinstance(data, dict) or data.get("mdc_ranges") != _FORMAT or not isinstance(data.get("ranges"), dict):
             raise ValueError(f"it is no table of ranges of format {_FORMAT}")
         return {str(name): _range(name, value) for name, value in data["ranges"].items()}
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"reading ranges from {path}: {reason}. Calibrate again.") from error
 
 
 def _range(name: str, value: object) -> tuple[float, float]:
-    if isinstance(value, list) and len(value) == 2 and all(isinstance(edge, (int, float)) for edge in value):
+    if isinstance(value, list) and len(value) == 2 and all(type(edge) in (int, float) for edge in value):
         low, high = float(value[0]), float(value[1])
         if math.isfinite(low) and math.isfinite(high) and low <= high:
             return low, high

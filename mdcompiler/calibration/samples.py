@@ -6,27 +6,32 @@ However many samples there are, one is in memory: a picture is decoded when its 
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from mdcompiler.backend import input_specs
 from mdcompiler.errors import InputError
+from mdcompiler.foreign import is_folder, refusing
 from mdcompiler.images import read_picture, to_input
 from mdcompiler.manifest import Picture, TensorSpec
 from mdcompiler.module import Module
+from mdcompiler.npy import Header, read_values
+from mdcompiler.npz import Npz, open_npz
 from mdcompiler.read_network import picture_of
 
 Arrays = dict[str, NDArray[Any]]
 DEFAULT_LIMIT = 128
 """How many samples are taken when there are more; more change the ranges of a detector hardly."""
+
+_MOST_CHECKED_BYTES = 1 << 30
+"""Of an array whose checksum is compared before the first sample is used; that of a larger one takes too long."""
+_CHUNK_BYTES = 1 << 20
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm"})
 
@@ -67,12 +72,14 @@ class ArrayRows:
 
     def __iter__(self) -> Iterator[Arrays]:
         with ExitStack() as stack:
-            archive = stack.enter_context(zipfile.ZipFile(self.path))
-            streams = {item.name: stack.enter_context(archive.open(f"{item.name}.npy")) for item in self.inputs}
-            for stream in streams.values():
-                _header(stream)
+            with _refusing(self.path):
+                archive = stack.enter_context(open_npz(self.path))
+                streams = {item.name: stack.enter_context(archive.open(item.name)) for item in self.inputs}
+                rows = {name: _row_of(archive.header(stream, name)) for name, stream in streams.items()}
             for _ in range(self.rows):
-                yield {item.name: _row(streams[item.name], item, self.path) for item in self.inputs}
+                with _refusing(self.path):
+                    sample = {name: read_values(streams[name], row) for name, row in rows.items()}
+                yield sample
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ def open_samples(path: str | Path, module: Module, limit: int = DEFAULT_LIMIT) -
     Raises InputError when there is nothing usable.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         return _pictures(path, module, limit)
     if path.suffix == ".npz":
         return _rows(path, tuple(TensorSpec.model_validate(row) for row in input_specs(module)), limit)
@@ -131,40 +138,40 @@ def _pictures(folder: Path, module: Module, limit: int) -> PictureFiles:
 
 
 def _rows(path: Path, inputs: tuple[TensorSpec, ...], limit: int) -> ArrayRows:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            counts = [_count(archive, item) for item in inputs]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).strip("'\"")
-        wanted = ", ".join(f"{item.name} {item.dtype}[N, {', '.join(map(str, item.shape[1:]))}]" for item in inputs)
-        raise InputError(f"reading calibration data from {path}: {reason}. It must hold {wanted}.") from error
-    if len(set(counts)) != 1 or not counts[0]:
-        raise InputError(f"reading calibration data from {path}: {counts} samples; every input needs as many, and one.")
+    with _refusing(path), open_npz(path) as archive:
+        counts = [_count(archive, item) for item in inputs]
+        if len(set(counts)) != 1 or not counts[0]:
+            raise ValueError(f"{counts} samples; every input needs as many, and one")
     return ArrayRows(path, inputs, min(counts[0], limit))
 
 
-def _count(archive: zipfile.ZipFile, item: TensorSpec) -> int:
-    with archive.open(f"{item.name}.npy") as stream:
-        shape, dtype = _header(stream)
-    if tuple(shape[1:]) != tuple(item.shape[1:]) or dtype != np.dtype(item.dtype):
-        raise ValueError(f"{item.name} is {dtype}{list(shape)}")
-    return shape[0]
+def _count(archive: Npz, item: TensorSpec) -> int:
+    """How many samples of an input there are, whose bytes have the checksum that the archive states."""
+    if item.name not in archive.members:
+        raise ValueError(f"it has no member {item.name}, which must be {_wanted(item)}")
+    with archive.open(item.name) as stream:
+        header = archive.header(stream, item.name)
+        same = header.shape[1:] == tuple(item.shape[1:]) and header.dtype.newbyteorder("=") == np.dtype(item.dtype)
+        if not header.shape or not same:
+            raise ValueError(f"{item.name} is {header}, and must be {_wanted(item)}")
+        if header.column_major and len(header.shape) > 1:
+            raise ValueError(f"{item.name} is column-major (numpy.ascontiguousarray before it is saved mends that)")
+        if header.array_bytes <= _MOST_CHECKED_BYTES:
+            while stream.read(_CHUNK_BYTES):
+                pass  # the last byte compares the checksum
+    return header.shape[0]
 
 
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of the array that follows in `stream`, row-major."""
-    version = npy.read_magic(stream)
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
-    if fortran or not shape:
-        raise ValueError("an array is column-major or has no rows")
-    return tuple(shape), dtype
+def _wanted(item: TensorSpec) -> str:
+    return f"{item.dtype}[N, {', '.join(map(str, item.shape[1:]))}]"
 
 
-def _row(stream: IO[bytes], item: TensorSpec, path: Path) -> NDArray[Any]:
-    dtype = np.dtype(item.dtype)
-    count = int(np.prod(item.shape[1:], dtype=np.int64))
-    data = stream.read(count * dtype.itemsize)
-    if len(data) != count * dtype.itemsize:
-        raise InputError(f"reading calibration data from {path}: {item.name} ends early. Give an undamaged file.")
-    return np.frombuffer(data, dtype).reshape(1, *item.shape[1:])
+def _row_of(header: Header) -> Header:
+    """One sample of an array of them, batch 1."""
+    return header._replace(shape=(1, *header.shape[1:]), column_major=False)
+
+
+def _refusing(path: Path) -> AbstractContextManager[None]:
+    return refusing(
+        f"reading calibration data from {path}", InputError, "Give an undamaged file that numpy.savez wrote."
+    )

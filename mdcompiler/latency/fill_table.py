@@ -11,7 +11,7 @@ from mdcompiler.errors import RecordsError
 from mdcompiler.latency.calibrate import Calibration
 from mdcompiler.latency.chip import element_bytes
 from mdcompiler.latency.fit_blocks import BlockModel, fit_blocks
-from mdcompiler.latency.table import Head, Row, Table, append_row, read_table, write_table
+from mdcompiler.latency.table import Head, Row, Table, append_row, holds_nothing, read_table, write_table
 from mdcompiler.latency.work import works_of
 from mdcompiler.progress import Progress, silent
 from mdcompiler.spec.network import PlacedBlock
@@ -53,7 +53,7 @@ def fill_predicted(blocks: Blocks, head: Head, calibration: Calibration | None, 
     Without a calibration nothing is added, and a table without rows is not written.
     Raises RecordsError when the file there is a table of something else.
     """
-    table = read_table(path) if path.exists() else Table(head)
+    table = Table(head) if holds_nothing(path) else read_table(path)
     if table.head != head:
         raise RecordsError(
             f"adding to the table {path}: it is of {_spell(table.head)}, not of {_spell(head)}. "
@@ -83,7 +83,7 @@ def fill_measured(
             return done
         progress(f"measure {blocks[key].text}", done, len(chosen))
         row = _row(key, blocks[key], table.head.precision, measure(blocks[key]), measured=True)
-        if not path.exists():
+        if holds_nothing(path):
             write_table(Table(table.head), path)
         append_row(row, path)
         table.rows[key] = row

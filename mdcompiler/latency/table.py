@@ -7,19 +7,24 @@ of an earlier one, so measuring may stop and go on by appending.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from mdcompiler.errors import OutputError, RecordsError
+from mdcompiler.foreign import exists, is_file, read_file, reason, refusing
+from mdcompiler.json_lines import append_line, may_be_cut_off
 from mdcompiler.latency.signature import signature
 from mdcompiler.spec import Spec, build_network
+from mdcompiler.strict_json import parse_json
 from mdcompiler.write_aside import write_file
 
-_MOST_BYTES = 256 << 20
+_MOST_BYTES = 128 << 20
+_Line = TypeVar("_Line", bound=BaseModel)
+_Count = Annotated[int, Field(ge=1, lt=1 << 31)]
+_Total = Annotated[int, Field(ge=0, lt=1 << 62)]
 _Microseconds = Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)]
 
 
@@ -40,7 +45,7 @@ class Head(BaseModel):
     column: str = ""
     host: str = ""
     network_us: _Microseconds = 0.0
-    resident_bytes: int = Field(default=0, ge=0)
+    resident_bytes: _Total = 0
     us_per_byte: _Microseconds = 0.0
 
 
@@ -56,15 +61,15 @@ class Row(BaseModel):
     key: str = Field(max_length=1000)
     kind: str = Field(max_length=20)
     text: str = Field(max_length=200)
-    kernel: int = Field(ge=1)
-    stride: int = Field(ge=1)
-    source: int = Field(ge=1)
-    inner: tuple[int, ...] = Field(max_length=16)
-    out: int = Field(ge=1)
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
-    macs: int = Field(ge=0)
-    weight_bytes: int = Field(ge=0)
+    kernel: _Count
+    stride: _Count
+    source: _Count
+    inner: tuple[_Count, ...] = Field(max_length=16)
+    out: _Count
+    height: _Count
+    width: _Count
+    macs: _Total
+    weight_bytes: _Total
     latency_us: _Microseconds
     how: Literal["predicted", "measured"]
 
@@ -96,32 +101,40 @@ class Table:
 
 def read_table(path: Path) -> Table:
     """The table in the file at `path`; half a last line is passed over. Raises RecordsError."""
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise RecordsError(f"reading the table {path}: it is larger than {_MOST_BYTES} bytes. Make it anew.")
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise RecordsError(f"reading the table {path}: {error.strerror or error}. Check the path.") from error
-    try:
-        head = Head.model_validate_json(lines[0])
-    except ValidationError as error:
-        raise RecordsError(f"reading the table {path}: line 1 is not that of a latency table. Give one.") from error
-    return Table(head, _rows(lines[1:], path))
+    with refusing(f"reading the table {path}", RecordsError, "Give a latency table, or make it anew."):
+        lines = read_file(path, _MOST_BYTES).split(b"\n")
+        head = _numbered(Head, lines[0], 1)
+        last = len(lines)
+        rows = [
+            _numbered(Row, line, number)
+            for number, line in enumerate(lines[1:], 2)
+            if line.strip() and not (number == last and may_be_cut_off(line) and not _is_line(line))
+        ]
+        return Table(head, rows)
 
 
-def _rows(lines: list[bytes], path: Path) -> Iterable[Row]:
-    for number, line in enumerate(lines, 2):
-        if not line.strip():
-            continue
+def holds_nothing(path: Path) -> bool:
+    """Whether there is no table yet: no file, or an empty one."""
+    return not exists(path) or (is_file(path) and path.stat().st_size == 0)
+
+
+def _numbered(kind: type[_Line], line: bytes, number: int) -> _Line:
+    try:
+        parse_json(line)
+        return kind.model_validate_json(line, strict=True)
+    except Exception as error:  # as `refusing`, and with the number of the line
+        what = "is not that of a latency table" if kind is Head else "is no row"
+        raise ValueError(f"line {number} {what}: {reason(error)}") from error
+
+
+def _is_line(line: bytes) -> bool:
+    for kind in (Row, Head):
         try:
-            yield Row.model_validate_json(line)
-        except ValidationError as error:
-            if number <= len(lines):  # what a process that was killed leaves is the last line only
-                fault = error.errors()[0]
-                where = ".".join(map(str, fault["loc"]))
-                raise RecordsError(
-                    f"reading the table {path}, line {number}: {where} {fault['msg']}. Mend it, or make the table anew."
-                ) from error
+            _numbered(kind, line, 0)
+        except ValueError:
+            continue
+        return True
+    return False
 
 
 def write_table(table: Table, path: Path) -> None:
@@ -131,13 +144,6 @@ def write_table(table: Table, path: Path) -> None:
 
 
 def append_row(row: Row, path: Path) -> None:
-    """Add a row to a file that ends with a whole line, and bring it to the disk. Raises OutputError."""
-    try:
-        with path.open("ab") as file:
-            file.write((json.dumps(row.model_dump(mode="json")) + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OutputError(
-            f"adding to {path}: {error.strerror or error}. Choose a place that can be written."
-        ) from error
+    """Add a row to the file, in place of half a last line, and bring it to the disk. Raises OutputError."""
+    with refusing(f"adding to {path}", OutputError, "Choose a place that can be written."):
+        append_line(path, json.dumps(row.model_dump(mode="json")).encode(), _is_line)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mdcompiler.errors import SpecError
+from mdcompiler.foreign import read_file, refusing
 from mdcompiler.spec.checks import spec_faults
 from mdcompiler.spec.faults import Location, fail, faults_of
 from mdcompiler.spec.model import Spec
@@ -67,11 +68,5 @@ def _zoo_spec(name: str) -> Spec:
 
 def read_spec_file(path: Path) -> str:
     """The text of a spec file. Raises SpecError when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise SpecError(f"spec {path} is not UTF-8 text; a spec is YAML or JSON") from None
-    except OSError as error:
-        raise SpecError(f"spec {path} cannot be read: {error.strerror}; give the path of a spec file") from None
+    with refusing(f"spec {path} cannot be read", SpecError, "Give the path of a spec file, which is YAML or JSON."):
+        return read_file(path, MAX_BYTES).decode("utf-8-sig")

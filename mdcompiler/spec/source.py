@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import yaml
 
 from mdcompiler.errors import InternalError, SpecError
+from mdcompiler.foreign import refusing
 from mdcompiler.spec.faults import Fault, Location, fail
 
 MAX_BYTES = 256 * 1024
@@ -28,26 +29,28 @@ _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 @dataclass
 class Source:
-    """data: what the text says; lines: line (from 1) of every value, by its location; where: file name."""
+    """data: what the text says; lines: line (from 1) of every value, by its location; where: file name; what: kind."""
 
     where: str
+    what: str = "spec"
     data: Any = None
     lines: dict[Location, int] = field(default_factory=dict)
 
 
-def read_source(text: str, where: str) -> Source:
-    """Parse `text`. Raises SpecError naming `where` and the line."""
+def read_source(text: str, where: str, what: str = "spec") -> Source:
+    """Parse `text`, a `what` file. Raises SpecError naming `where` and the line."""
     if len(text.encode(errors="replace")) > MAX_BYTES:
-        raise SpecError(f"{where}: the spec has more than {MAX_BYTES} bytes; a spec is a few kilobytes of text")
-    source = Source(where)
-    try:
-        # a stream, so that deep nesting stops the parser instead of filling its stack
-        _Reader(source, yaml.parse(_json_as_yaml(text), Loader=yaml.SafeLoader)).read()
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SpecError(f"{where}:{line}: not YAML: {error.problem or error.context}; correct the syntax") from None
-    except yaml.YAMLError as error:
-        raise SpecError(f"{where}: not text that YAML allows: {str(error).splitlines()[0]}") from None
+        raise SpecError(f"{where}: the {what} has more than {MAX_BYTES} bytes; it is a few kilobytes of text")
+    source = Source(where, what)
+    with refusing(f"{where}: not YAML", SpecError, "Correct the syntax."):
+        try:
+            # a stream, so that deep nesting stops the parser instead of filling its stack
+            _Reader(source, yaml.parse(_json_as_yaml(text), Loader=yaml.SafeLoader)).read()
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise SpecError(f"{where}:{line}: not YAML: {error.problem or error.context}; correct the syntax") from None
+        except yaml.YAMLError as error:
+            raise SpecError(f"{where}: not text that YAML allows: {str(error).splitlines()[0]}") from None
     return source
 
 
@@ -76,11 +79,11 @@ class _Reader:
         while isinstance(event, starts):
             event = next(self.events)
         if isinstance(event, yaml.StreamEndEvent):
-            raise SpecError(f"{self.source.where}: the file is empty; a spec is a mapping with name and blocks")
+            raise SpecError(f"{self.source.where}: the file is empty; a {self.source.what} is a mapping")
         self.source.data = self._value(event, ())
         next(self.events)
         if not isinstance(next(self.events), yaml.StreamEndEvent):
-            raise SpecError(f"{self.source.where}: the file holds several documents; one spec a file")
+            raise SpecError(f"{self.source.where}: the file holds several documents; one {self.source.what} a file")
         if self.faults:
             fail(self.source.where, self.faults, self.source.lines)
 

@@ -7,16 +7,14 @@ passed over, and the next append takes its place.
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
 from mdcompiler.errors import OutputError, RecordsError
+from mdcompiler.foreign import read_file, reason, refusing
+from mdcompiler.json_lines import append_line, may_be_cut_off
+from mdcompiler.strict_json import parse_json
 from mdcompiler.tuning.record import Record
 from mdcompiler.write_aside import write_file
 
@@ -34,16 +32,8 @@ class Contents(NamedTuple):
 
 def read_records(path: Path) -> Contents:
     """Everything in the file at `path`. Raises RecordsError when it cannot be read or is too large."""
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise RecordsError(
-                f"reading records from {path}: the file has {path.stat().st_size} bytes, {MOST_BYTES} are allowed. "
-                "Keep the best of them with `mdc records prune`, or split the file."
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise RecordsError(f"reading records from {path}: {error.strerror or error}. Check the path.") from error
-    return parse_records(data, str(path))
+    with refusing(f"reading records from {path}", RecordsError, "Check the path, or split the file."):
+        return parse_records(read_file(path, MOST_BYTES), str(path))
 
 
 def parse_records(data: bytes, where: str) -> Contents:
@@ -56,7 +46,7 @@ def parse_records(data: bytes, where: str) -> Contents:
         try:
             contents.records.append(_record(line))
         except ValueError as error:
-            if number < len(lines):
+            if number < len(lines) or not may_be_cut_off(line):
                 contents.faults.append(f"{where}:{number}: {error}")
     return contents
 
@@ -80,18 +70,9 @@ def accepted(contents: Contents, where: str) -> list[Record]:
 
 def append_record(path: Path, record: Record) -> None:
     """Add `record` to the file and wait until it is on the disk. Raises OutputError when that fails."""
-    try:
+    with refusing(f"writing records to {path}", OutputError, "Choose another file."):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            start = _mend_end(handle)
-            os.write(handle, start + record.line().encode() + b"\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise OutputError(f"writing records to {path}: {error.strerror or error}. Choose another file.") from error
+        append_line(path, record.line().encode(), _is_record)
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
@@ -99,20 +80,12 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
     write_file(path, "".join(record.line() + "\n" for record in records).encode())
 
 
-def _mend_end(handle: int) -> bytes:
-    """Cut off half a record at the end of the file; what must come before the next one."""
-    size = os.fstat(handle).st_size
-    start = max(0, size - MOST_LINE_BYTES)
-    tail = os.pread(handle, size - start, start)
-    last = tail[tail.rfind(b"\n") + 1 :]
-    if not last:
-        return b""
+def _is_record(line: bytes) -> bool:
     try:
-        _record(last)
+        _record(line)
     except ValueError:
-        os.ftruncate(handle, size - len(last))
-        return b""
-    return b"\n"
+        return False
+    return True
 
 
 def _record(line: bytes) -> Record:
@@ -120,13 +93,7 @@ def _record(line: bytes) -> Record:
     if len(line) > MOST_LINE_BYTES:
         raise ValueError(f"{len(line)} bytes; a record has at most {MOST_LINE_BYTES}")
     try:
-        return Record.model_validate(json.loads(line, parse_constant=_refuse))
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, item['loc'])) or 'record'}: {item['msg']}" for item in error.errors()]
-        raise ValueError("; ".join(faults[:_SHOWN])) from error
-    except (RecursionError, UnicodeDecodeError) as error:
-        raise ValueError(f"no JSON: {type(error).__name__}") from error
-
-
-def _refuse(word: str) -> float:
-    raise ValueError(f"{word} is no number that JSON has")
+        parse_json(line)
+        return Record.model_validate_json(line, strict=True)
+    except Exception as error:  # as `refusing`, but a bad line leaves the others
+        raise ValueError(reason(error)) from error

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mdcompiler.errors import WeightsError
+from mdcompiler.foreign import is_file, refusing
 from mdcompiler.weights.bounded import MAX_FILE_BYTES, MAX_TENSORS, element_count, read_bounded
 from mdcompiler.weights.seeded import Weights
 from mdcompiler.weights.sstable import read_table
@@ -48,7 +49,7 @@ def is_checkpoint(path: Path) -> bool:
     """Whether `path` is an `.index`, a `.data-…` shard, or the prefix of both."""
     if path.suffix == ".index" or path.suffix.startswith(".data-"):
         return True
-    return bool(path.name) and path.with_name(f"{path.name}.index").is_file()
+    return bool(path.name) and is_file(path.with_name(f"{path.name}.index"))
 
 
 def checkpoint_prefix(path: Path) -> Path:
@@ -62,14 +63,12 @@ def read_bundle(path: Path) -> Bundle:
     prefix = checkpoint_prefix(path)
     file = prefix.with_name(f"{prefix.name}.index")
     data = read_bounded(file, _MAX_INDEX_BYTES)
-    try:
+    with refusing(f"reading weights: {file} is no sound checkpoint index", WeightsError, "Copy it again."):
         table = read_table(data)
         shards = _shards(table.pop(b"", b""))
         if len(table) > MAX_TENSORS:
             raise Truncated(f"more than {MAX_TENSORS} tensors")
         return Bundle(prefix, shards, {name.decode(): _entry(value) for name, value in table.items()})
-    except ValueError as error:
-        raise WeightsError(f"reading weights: {file} is no sound checkpoint index ({error}). Copy it again.") from None
 
 
 def read_tensors(bundle: Bundle, wanted: Callable[[str], bool]) -> Weights:
@@ -111,7 +110,7 @@ def _tensor(bundle: Bundle, name: str, shard: bytes) -> np.ndarray[tuple[int, ..
             f"{where} claims shape {list(entry.shape)[:8]} in {entry.size} bytes at {entry.offset} "
             f"of a shard of {len(shard)} bytes. The checkpoint is damaged: copy it again."
         )
-    return np.frombuffer(shard, "<f4", count, entry.offset).astype(np.float32).reshape(entry.shape)
+    return np.frombuffer(shard[entry.offset : entry.offset + entry.size], "<f4").astype(np.float32).reshape(entry.shape)
 
 
 def _shards(header: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import lru_cache
 from math import inf
@@ -157,8 +158,8 @@ def test_measuring_stops_goes_on_and_survives_half_a_line(tmp_path: Path) -> Non
     [
         ("", "line 1 is not that of a latency table"),
         ("{}\n", "line 1 is not that of a latency table"),
-        ('{HEAD}\n{"key": 3}\n{ROW}\n', r"line 2: key Input should be a valid string"),
-        ("{HEAD}\nnan\n{ROW}\n", r"line 2:"),
+        ('{HEAD}\n{"key": 3}\n{ROW}\n', r"line 2 is no row: key: Input should be a valid string"),
+        ("{HEAD}\nnan\n{ROW}\n", r"line 2 is no row: Expecting value"),
     ],
 )
 def test_broken_files(tmp_path: Path, text: str, message: str) -> None:
@@ -167,6 +168,45 @@ def test_broken_files(tmp_path: Path, text: str, message: str) -> None:
     row = next(iter(table.rows.values())).model_dump_json()
     path.write_text(text.replace("{HEAD}", table.head.model_dump_json()).replace("{ROW}", row))
     with pytest.raises(RecordsError, match=message):
+        read_table(path)
+
+
+@pytest.mark.parametrize("half", [b"", b'{"key": "conv', b'{"key": "' + b"x" * 200_000])
+def test_a_row_is_never_glued_to_half_a_line(tmp_path: Path, half: bytes) -> None:
+    path, blocks = tmp_path / "lut.json", spec_blocks(SMALL.sample(2))
+    path.touch()
+    table = fill_predicted(blocks, table_head("cpu", None, "a processor"), None, path)
+    assert fill_measured(blocks, table, lambda block: 1.0, Budget(1, inf), path) == 1
+    with path.open("ab") as file:
+        file.write(half)
+    append_row(next(iter(table.rows.values())).model_copy(update={"key": "new"}), path)
+    assert list(read_table(path).rows) == [*table.rows, "new"]
+    path.write_bytes(path.read_bytes().rstrip())
+    append_row(next(iter(table.rows.values())).model_copy(update={"key": "last"}), path)
+    assert list(read_table(path).rows) == [*table.rows, "new", "last"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("macs", "1" * 40),
+        ("macs", "true"),
+        ("latency_us", "1e400"),
+        ("latency_us", "NaN"),
+        ("latency_us", "-1.0"),
+        ("kernel", "0"),
+        ("out", '"3"'),
+        ("kind", r'"\ud800"'),
+        ("inner", "[2.5]"),
+    ],
+)
+def test_odd_numbers_are_refused_with_their_line(tmp_path: Path, field: str, value: str) -> None:
+    path = tmp_path / "lut.json"
+    table = _table(spec_blocks(SMALL.sample(1)), path, "pixel4-dsp")
+    row = json.loads(next(iter(table.rows.values())).model_dump_json())
+    row[field] = "VALUE"
+    path.write_text(f"{table.head.model_dump_json()}\n" + json.dumps(row).replace('"VALUE"', value) + "\n")
+    with pytest.raises(RecordsError, match="line 2 is no row: "):
         read_table(path)
 
 

@@ -144,7 +144,7 @@ def test_too_large_a_network_is_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "x.yaml: the file is empty; a spec is a mapping with name and blocks"),
+        ("", "x.yaml: the file is empty; a spec is a mapping"),
         ("- 1", "x.yaml:1: the spec is a list; a mapping"),
         ("3", "x.yaml:1: the spec is 3; a mapping"),
         ("a: [", "x.yaml:1: not YAML: expected the node content, but found '<stream end>'; correct the syntax"),
@@ -158,7 +158,7 @@ def test_too_large_a_network_is_refused() -> None:
         ),
         ("[" * 100_000, "x.yaml:1: nested more than 16 deep"),
         ("? [1]\n: 2", "x.yaml:1: a key has to be plain text"),
-        ("a" * 300_000, "x.yaml: the spec has more than 262144 bytes; a spec is a few kilobytes of text"),
+        ("a" * 300_000, "x.yaml: the spec has more than 262144 bytes; it is a few kilobytes of text"),
         (
             "a: \x00",
             "x.yaml: not text that YAML allows: unacceptable character #x0000: special characters are not allowed",
@@ -181,7 +181,7 @@ def test_file_faults(tmp_path: Path) -> None:
         load_spec(_made_directory(tmp_path / "folder.yaml"))
     binary = tmp_path / "binary.json"
     binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SpecError, match=r"binary\.json is not UTF-8 text"):
+    with pytest.raises(SpecError, match=r"binary\.json cannot be read: it is no UTF-8 text"):
         load_spec(binary)
 
 

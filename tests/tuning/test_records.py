@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mdcompiler.backends.kernels.activation import Curve
 from mdcompiler.backends.kernels.convolution import Convolution
 from mdcompiler.backends.kernels.geometry import Geometry
-from mdcompiler.errors import RecordsError
+from mdcompiler.errors import OutputError, RecordsError
 from mdcompiler.target import find_target
 from mdcompiler.tuning import record_file
 from mdcompiler.tuning.canonical import canonical, plain, restored
@@ -105,7 +105,29 @@ def test_a_whole_last_line_without_its_end_is_kept(tmp_path: Path) -> None:
     assert good_records(path) == [record(1), record(2)]
 
 
+def test_half_a_line_is_cut_off_however_long_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text(record(1).line() + '\n{"half": "' + "x" * 3 * record_file.MOST_LINE_BYTES)
+    append_record(path, record(2))
+    assert path.read_text() == f"{record(1).line()}\n{record(2).line()}\n"
+
+
+def test_a_file_of_something_else_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("what I did\nand why")
+    with pytest.raises(OutputError, match="its last line, b'and why', is half of something else"):
+        append_record(path, record(1))
+    assert path.read_text() == "what I did\nand why"
+    assert len(read_records(path).faults) == 2
+
+
 BAD = {
+    "half a character": record(1).line().replace("avx2", r"\ud800"),
+    "true for a number": record(1).line().replace('"trials":3', '"trials":true'),
+    "a word for a number": record(1).line().replace("10.0", '"10.0"'),
+    "1e400": record(1).line().replace("10.0", "1e400"),
+    "digits": record(1).line().replace("10.0", "1" * 5000),
+    "a field twice": record(1).line().replace('"trials"', '"trials":1,"trials"'),
     "no JSON": "{",
     "no record": "{}",
     "a list": "[]",
@@ -139,7 +161,7 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path, monkeypatch: pytest.Monke
     path = tmp_path / "mine.jsonl"
     write_records(path, [record(1)])
     monkeypatch.setattr(record_file, "MOST_BYTES", 10)
-    with pytest.raises(RecordsError, match="10 are allowed"):
+    with pytest.raises(RecordsError, match="at most 10 are read"):
         read_records(path)
 
 
