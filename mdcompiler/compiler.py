@@ -56,7 +56,7 @@ def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as 
     spec: name in the zoo, path of a spec (.yaml, .json) or of an ONNX file, or a `Spec`.
     target: name from `mdc targets`, path of a target file, or a `Target`.
     out: directory of the artifact; None keeps it in a temporary one as long as the result lives.
-    weights: weights file (.safetensors, .npz, .tflite, TensorFlow checkpoint); None draws them with `seed`.
+    weights: weights file (.safetensors, .npz, .pth, .tflite, TensorFlow checkpoint); None draws them with `seed`.
     raw: end with box encodings and class scores instead of detections.
     precision: fp32, or int8 with `calibration`: a folder of pictures, an .npz file, or a `Quantize`, which says more.
     A quantized network that lost too much is refused with the cheapest cure that was found.

@@ -16,7 +16,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothin
 TargetOption = Annotated[str, typer.Option("--target", "-t", help="Name from `mdc targets`, or a target file (.yaml).")]
 WeightsOption = Annotated[
     Path | None,
-    typer.Option(help="Weights: .safetensors, .npz, a MobileDet .tflite or a TensorFlow checkpoint. Default: seeded."),
+    typer.Option(
+        help="Weights: .safetensors, .npz, .pth, a MobileDet .tflite or a TensorFlow checkpoint. Default: seeded."
+    ),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the weights when no file is given.")]
 RawOption = Annotated[bool, typer.Option("--raw", help="End with box encodings and class scores, not detections.")]

@@ -1,8 +1,8 @@
-"""Weights files by suffix: `.safetensors` and `.npz`, our names as keys, float32 or float16 inside."""
+"""Weights files by suffix: `.safetensors`, `.npz`, and `.pth` to read; our names as keys, float32 or float16 inside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,16 @@ from numpy.typing import NDArray
 
 from mdcompiler.errors import OutputError, WeightsError
 from mdcompiler.weights.npz_file import read_npz, write_npz
+from mdcompiler.weights.pth_file import read_pth
 from mdcompiler.weights.safetensors_file import read_safetensors, write_safetensors
 from mdcompiler.weights.seeded import Weights
 
-_READERS: dict[str, Callable[[Path], dict[str, NDArray[Any]]]] = {".safetensors": read_safetensors, ".npz": read_npz}
+_READERS: dict[str, Callable[[Path], dict[str, NDArray[Any]]]] = {
+    ".safetensors": read_safetensors,
+    ".npz": read_npz,
+    ".pth": read_pth,
+    ".pt": read_pth,
+}
 _WRITERS: dict[str, Callable[[Path, dict[str, NDArray[Any]]], None]] = {
     ".safetensors": write_safetensors,
     ".npz": write_npz,
@@ -23,7 +29,7 @@ SUFFIXES = tuple(_READERS)
 
 
 def load_weights(path: str | Path) -> Weights:
-    """float32 tensors by name from a `.safetensors` or `.npz` file of float32 or float16.
+    """float32 tensors by name from a `.safetensors`, `.npz` or `.pth` file of float32 or float16.
 
     Raises WeightsError for another suffix, a broken file or another element type. Whether the tensors fit a
     network is `check_weights`' question.
@@ -31,7 +37,7 @@ def load_weights(path: str | Path) -> Weights:
     path = Path(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise WeightsError(f"reading weights: {path} ends in {path.suffix!r}; {_allowed()} can be read.")
+        raise WeightsError(f"reading weights: {path} ends in {path.suffix!r}; {_allowed(_READERS)} can be read.")
     return as_float32(reader(path), str(path))
 
 
@@ -43,7 +49,7 @@ def save_weights(path: str | Path, weights: Mapping[str, NDArray[Any]]) -> None:
     path = Path(path)
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
-        raise OutputError(f"writing weights: {path} ends in {path.suffix!r}; {_allowed()} can be written.")
+        raise OutputError(f"writing weights: {path} ends in {path.suffix!r}; {_allowed(_WRITERS)} can be written.")
     writer(path, {name: np.ascontiguousarray(array) for name, array in weights.items()})
 
 
@@ -60,5 +66,6 @@ def as_float32(tensors: Mapping[str, NDArray[Any]], source: str) -> Weights:
     return {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in tensors.items()}
 
 
-def _allowed() -> str:
-    return " or ".join(SUFFIXES)
+def _allowed(suffixes: Iterable[str]) -> str:
+    *most, last = suffixes
+    return f"{', '.join(most)} or {last}"

@@ -28,9 +28,9 @@ class FittedSpec:
 def weights_for(spec: Spec, path: str | Path | None = None, seed: int = 0) -> Weights:
     """Complete, checked float32 weights for the network of `spec`, under its names.
 
-    path: a `.safetensors` or `.npz` file with our names, a MobileDet `.tflite`, or a TensorFlow 1 checkpoint (its
-    `.index` or prefix); None: seeded weights, a network without training.
-    Raises WeightsError that lists every tensor at fault, MissingToolError when a `.tflite` lacks its reader.
+    path: a `.safetensors` or `.npz` file with our names, a `.pth` of `mdcompiler.torch`, a MobileDet `.tflite`, or a
+    TensorFlow 1 checkpoint (its `.index` or prefix); None: seeded weights, a network without training.
+    Raises WeightsError that lists every tensor at fault, MissingToolError when a `.tflite` or `.pth` lacks its reader.
     """
     shapes = weight_shapes(spec)
     if path is None:
@@ -60,8 +60,8 @@ def _read(spec: Spec, path: Path) -> Weights:
         return load_tf1(path, weight_shapes(spec))
     if path.suffix.lower() not in SUFFIXES:
         raise WeightsError(
-            f"reading weights: {path} is of no known kind. Give a .safetensors or .npz file, a MobileDet's .tflite, "
-            "or a TensorFlow 1 checkpoint (its .index, or the part of the name before that)."
+            f"reading weights: {path} is of no known kind. Give a .safetensors, .npz or .pth file, a MobileDet's "
+            ".tflite, or a TensorFlow 1 checkpoint (its .index, or the part of the name before that)."
         )
     return load_weights(path)
 

@@ -139,8 +139,8 @@ def test_missing_files_suffixes_and_folders(tmp_path: Path, weights: Weights) ->
     (tmp_path / "folder.npz").mkdir()
     with pytest.raises(WeightsError, match="is no file"):
         load_weights(tmp_path / "folder.npz")
-    with pytest.raises(WeightsError, match=r"ends in '\.pt'; \.safetensors or \.npz"):
-        load_weights(tmp_path / "x.pt")
+    with pytest.raises(WeightsError, match=r"ends in '\.pkl'; \.safetensors, \.npz, \.pth or \.pt can"):
+        load_weights(tmp_path / "x.pkl")
     with pytest.raises(OutputError, match=r"ends in '\.pt'"):
         save_weights(tmp_path / "x.pt", weights)
     (tmp_path / "plain").write_bytes(b"")

@@ -1,0 +1,31 @@
+"""The PyTorch bridge (extra `train`): specs as torch modules, weights there and back, training, integers.
+
+>>> from mdcompiler.spec import load_spec
+>>> from mdcompiler.torch import build, save_weights
+>>> module = build(load_spec("mobiledet-cpu"))          # trains like any other module
+>>> save_weights(module, "trained.safetensors")         # mdc compile mobiledet-cpu --weights trained.safetensors
+
+Nothing else in the toolkit imports torch. docs/torch.md is the guide.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from mdcompiler.errors import MissingToolError
+
+if find_spec("torch") is None:
+    raise MissingToolError(
+        "importing mdcompiler.torch: PyTorch is not installed. Run `pip install 'mdcompiler[train]'`."
+    )
+
+from mdcompiler.torch.detector import DetectorModule, build
+from mdcompiler.torch.weights import export_weights, load_weights, save_weights
+
+__all__ = [
+    "DetectorModule",
+    "build",
+    "export_weights",
+    "load_weights",
+    "save_weights",
+]
