@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdcompiler.postprocess_options import PostprocessOptions
+from mdcompiler.same_everywhere import exp
 
 Floats = NDArray[np.float32]
 
@@ -64,7 +65,7 @@ def decode_boxes(encodings: Floats, anchors: Floats, options: PostprocessOptions
     wide, anchor = encodings.astype(np.float64), anchors.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         center = (wide[:, :2] / centers * anchor[:, 2:] + anchor[:, :2]).astype(np.float32)
-        half = (0.5 * np.exp(wide[:, 2:] / sizes) * anchor[:, 2:]).astype(np.float32)
+        half = (0.5 * exp(wide[:, 2:] / sizes) * anchor[:, 2:]).astype(np.float32)
         return np.concatenate([center - half, center + half], axis=1)
 
 

@@ -77,7 +77,7 @@ class IntegerParameters:
     def table(self, kernel: Kernel, step: Step) -> str:
         """The 256 entries of an activation."""
         assert step.activation is not None
-        values = table(step.activation, step.inputs[0].quantization, step.output.quantization)
+        values = table(step, self.rounding)
         return self.constant(kernel, f"{step.name}/table", values)
 
     def numbers(self, kernel: Kernel, step: Step, own_zero: int, other_zero: int = 0) -> str:

@@ -47,6 +47,7 @@ from mdcompiler.backends.kernels.requantize import (
 from mdcompiler.backends.kernels.saturate import choose_processor
 from mdcompiler.backends.kernels.sources import ChannelwiseSource, IntegerConvolutionSource, IntegerWindowSource
 from mdcompiler.kernel import LAYOUT, Kernel
+from mdcompiler.known import known
 from mdcompiler.quantization.steps import Port, Step, read_steps
 
 Array = NDArray[Any]
@@ -107,7 +108,7 @@ class IntegerLowering:
             "move": self._move,
             "concat": self._concat,
         }
-        operations[step.operation](kernel, step)
+        known(operations, step.operation, f"the operation of {step.name}")(kernel, step)
         return steps[1:]
 
     def _ends(self, kernel: Kernel, steps: list[Step]) -> None:

@@ -108,7 +108,7 @@ def _pass_step(landing: Landing, behind: Landing, step: Step) -> Landing | None:
     if step.inputs[0].dtype != "uint8" or step.output.dtype != "uint8":
         return None
     if step.operation == "table" and step.activation is not None:
-        entries = table(step.activation, step.inputs[0].quantization, step.output.quantization)
+        entries = table(step, ROUNDING)
         return replace(behind, values=entries[landing.values.astype(np.int64) - bounds("uint8")[0]])
     if step.operation == "move" and node_of(step).op != "Transpose":
         return behind

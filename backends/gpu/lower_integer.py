@@ -23,6 +23,7 @@ from mdcompiler.backends.gpu.integer_sources import IntegerSimpleSource
 from mdcompiler.backends.gpu.lower_integer_convolution import IntegerConvolutionLowering
 from mdcompiler.backends.gpu.program_builder import Builder
 from mdcompiler.kernel import LAYOUT, Kernel
+from mdcompiler.known import known
 from mdcompiler.quantization.curves import table
 from mdcompiler.quantization.steps import Port, Step, affine, is_integer, port, read_steps
 
@@ -70,7 +71,7 @@ class IntegerLowering:
     def _first(self, kernel: Kernel, steps: list[Step]) -> list[Step]:
         """Lower the first operation; what is left."""
         if steps[0].operation != "conv":
-            self._operations[steps[0].operation](kernel, steps[0])
+            known(self._operations, steps[0].operation, f"the operation of {steps[0].name}")(kernel, steps[0])
             return steps[1:]
         chain, rest = take_chain(steps, may_add=kernel.kind != "depthwise")
         if kernel.kind == "depthwise":
@@ -89,8 +90,7 @@ class IntegerLowering:
             self.convolutions.head(kernel, chain, self.landings[kernel.name])
 
     def _table(self, kernel: Kernel, step: Step) -> None:
-        assert step.activation is not None, "read_steps gives every table its activation"
-        entries = table(step.activation, step.inputs[0].quantization, step.output.quantization)
+        entries = table(step, ROUNDING)
         size = self._words(kernel, node_of(step).outputs[0])
         self._through(kernel, step.name, entries, step.inputs[0].name, self.build.buffer(step.output.name, size), size)
 

@@ -163,5 +163,4 @@ def _entries(chain: Chain) -> Array:
     """The table that follows the convolution."""
     step = chain.table
     assert step is not None, "only a chain with a table has entries"
-    assert step.activation is not None, "read_steps gives every table its activation"
-    return np.asarray(table(step.activation, step.inputs[0].quantization, step.output.quantization))
+    return np.asarray(table(step, ROUNDING))

@@ -13,7 +13,7 @@ from typing import Any
 from mdcompiler.backends.gpu.curves import apply_curve
 from mdcompiler.backends.gpu.function import LANES, GpuFunction, both, div, mod, where
 from mdcompiler.backends.gpu.traits import Element
-from mdcompiler.backends.kernels.depthwise import Window
+from mdcompiler.backends.kernels.depthwise import Window, check_window
 from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.tir import Expr, splat
 
@@ -63,6 +63,7 @@ def write_window(name: str, work: Window, element: Element, tile: WindowTile) ->
 
 class _Writer:
     def __init__(self, name: str, work: Window, element: Element, tile: WindowTile) -> None:
+        check_window(work)
         self.work, self.geometry, self.tile, self.element = work, work.geometry, tile, element
         self.vector = f"{element}x{LANES}"
         self.f = GpuFunction(name, tile.grid(work), tile.threads)

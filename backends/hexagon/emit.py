@@ -12,7 +12,7 @@ from mdcompiler.backends.clib.emit_runner import runner
 from mdcompiler.backends.hexagon.choose import Chooser
 from mdcompiler.backends.hexagon.link import HexagonFiles, link_archive, link_program
 from mdcompiler.backends.hexagon.lower import lower_program
-from mdcompiler.backends.hexagon.lower_convolution import ROUNDING
+from mdcompiler.backends.hexagon.program_builder import ROUNDING
 from mdcompiler.backends.hexagon.vtcm import BlockMemory, memory_by_block, plan_vtcm, stage_weights
 from mdcompiler.kernel import kernels
 from mdcompiler.module import Module

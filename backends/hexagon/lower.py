@@ -23,6 +23,7 @@ from mdcompiler.backends.hexagon.lower_steps import StepLowering
 from mdcompiler.backends.hexagon.program_builder import Builder, blocks_of, bytes_of
 from mdcompiler.backends.hexagon.sources import HvxSimpleSource
 from mdcompiler.kernel import LAYOUT, Kernel, kernels
+from mdcompiler.known import known
 from mdcompiler.quantization.steps import Step, is_integer, read_steps
 
 
@@ -81,7 +82,7 @@ class _Lowering:
     def _first(self, kernel: Kernel, steps: list[Step]) -> list[Step]:
         """Lower the first operation; what is left."""
         if steps[0].operation != "conv":
-            self.by_operation[steps[0].operation](kernel, steps[0])
+            known(self.by_operation, steps[0].operation, f"the operation of {steps[0].name}")(kernel, steps[0])
             return steps[1:]
         is_depthwise = kernel.kind == "depthwise"
         chain, rest = take_chain(steps, may_add=not is_depthwise)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
 from mdcompiler.backends.clib.integer_chain import Chain, conv_multiplier_of, node_of, weights_of
@@ -21,7 +19,7 @@ from mdcompiler.backends.hexagon.pack import (
     picture_spread,
     picture_weights,
 )
-from mdcompiler.backends.hexagon.program_builder import Builder, blocks_of, fill_sum, numbers_of
+from mdcompiler.backends.hexagon.program_builder import ROUNDING, Builder, blocks_of, fill_sum, numbers_of
 from mdcompiler.backends.hexagon.sources import HvxConvolutionSource, HvxSimpleSource, HvxWindowSource
 from mdcompiler.backends.hexagon.store import VECTOR_PIXELS
 from mdcompiler.backends.hexagon.sums import Rows, sum_offsets, sum_tasks
@@ -30,8 +28,6 @@ from mdcompiler.backends.kernels.read_kernel import read_geometry
 from mdcompiler.kernel import Kernel
 
 _SUM_BYTES = 4
-ROUNDING: Final = "fixed-point-single"
-"""What `ending` computes: networks quantized for any other rounding are refused."""
 
 
 class ConvolutionLowering:

@@ -8,9 +8,8 @@ from mdcompiler.backends.clib.integer_chain import node_of, part_table
 from mdcompiler.backends.clib.program import View
 from mdcompiler.backends.hexagon import ending as end
 from mdcompiler.backends.hexagon.instructions import LANES
-from mdcompiler.backends.hexagon.lower_convolution import ROUNDING
 from mdcompiler.backends.hexagon.pack import factor_parts, table_order
-from mdcompiler.backends.hexagon.program_builder import Builder, blocks_of, fill_sum, numbers_of, result_bytes
+from mdcompiler.backends.hexagon.program_builder import ROUNDING, Builder, blocks_of, fill_sum, numbers_of, result_bytes
 from mdcompiler.backends.hexagon.sources import HvxSimpleSource
 from mdcompiler.kernel import Kernel
 from mdcompiler.quantization.steps import Port, Step

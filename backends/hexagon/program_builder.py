@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -16,6 +17,9 @@ from mdcompiler.backends.hexagon.pack import Array, factor_parts, table_order
 from mdcompiler.kernel import LAYOUT, Kernel
 from mdcompiler.quantization.curves import table
 from mdcompiler.quantization.steps import Port, Step
+
+ROUNDING: Final = "fixed-point-single"
+"""What `ending` computes: networks quantized for any other rounding are refused."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,7 @@ class Builder:
 
     def table(self, kernel: Kernel, step: Step) -> str:
         """The table of an activation, as `vlut32` wants it."""
-        assert step.activation is not None, "read_steps gives every table its activation"
-        values = table(step.activation, step.inputs[0].quantization, step.output.quantization)
+        values = table(step, ROUNDING)
         return self.constant(kernel, f"{step.name}/table", table_order(values))
 
     def call(

@@ -13,6 +13,7 @@ from typing import Literal
 
 from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.tir import Expr, splat, vector_type
+from mdcompiler.known import unknown
 
 Residual = Literal["none", "before", "after"]
 """Where a second tensor is added: nowhere, before or after the activation."""
@@ -23,6 +24,9 @@ _EXP_LIMIT = 87.3
 _EXP_POLYNOMIAL = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
 _MANTISSA_BITS = 23
 _EXPONENT_BIAS = 127
+
+
+CURVES = ("none", "clip", "hard_sigmoid", "hard_swish", "sigmoid", "swish")
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ class Curve:
             return sigmoid(value, lanes)
         if self.kind == "swish":
             return value * sigmoid(value, lanes)
-        return value
+        if self.kind == "none":
+            return value
+        raise unknown(self.kind, "the activation of a kernel", CURVES)
 
     def end(self, value: Expr, lanes: int, residual: Residual, other: Callable[[], Expr]) -> Expr:
         """`apply` and the vector `other` added before or after it: what a convolution does with its sums."""

@@ -7,12 +7,15 @@ block. Borders: see `geometry`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from mdcompiler.backends.kernels.activation import NO_ACTIVATION, Curve
 from mdcompiler.backends.kernels.geometry import Geometry, Place, columns, row_tiles
 from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.tir import Expr, Function, Register, splat
+from mdcompiler.known import unknown
+
+WindowOperation = Literal["convolution", "max"]
 
 _LOWEST = -3.4028234663852886e38
 
@@ -39,7 +42,7 @@ class Window(WindowShape):
     """A workload. operation: `convolution` (weighted sum + bias) or `max` (pooling)."""
 
     activation: Curve = NO_ACTIVATION
-    operation: Literal["convolution", "max"] = "convolution"
+    operation: WindowOperation = "convolution"
 
 
 def tasks(work: WindowShape) -> int:
@@ -52,11 +55,19 @@ def write_window(name: str, work: Window, pixels: int) -> tirx.PrimFunc:
     return _Writer(name, work, pixels).write()
 
 
+def check_window(work: Window) -> None:
+    """Raise InternalError for an operation that is neither a weighted sum nor a maximum."""
+    operations = get_args(WindowOperation)
+    if work.operation not in operations:
+        raise unknown(work.operation, "the operation of a window", operations)
+
+
 class _Writer:
     def __init__(self, name: str, work: Window, pixels: int) -> None:
         self.work, self.pixels, self.lanes, self.geometry = work, pixels, work.lanes, work.geometry
         self.f = Function(name)
         self.source = self.f.buffer("source", work.blocks * self.geometry.pixels * self.lanes)
+        check_window(work)
         if work.operation == "convolution":
             self.weight = self.f.buffer("weight", work.blocks * self.geometry.taps * self.lanes)
             self.bias = self.f.buffer("bias", work.blocks * self.lanes)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from mdcompiler.backends.kernels import neon
 from mdcompiler.backends.kernels.later import tirx
 from mdcompiler.backends.kernels.look_up import TABLE_SIZE, look_up
 from mdcompiler.backends.kernels.saturate import VECTORS, Processor, nearest, part, to_bytes
 from mdcompiler.backends.kernels.tir import Expr, Function, Memory, splat, vector_type
+from mdcompiler.known import unknown
 
 Rounding = Literal["float-half-even", "fixed-point-double", "fixed-point-single"]
 ADD_BITS = 20
@@ -162,6 +163,8 @@ def rescale_fixed(value: Expr, multiplier: Expr, shift: Expr, lanes: int, roundi
     def const(number: int, dtype: str = "int64") -> Expr:
         return splat(number, lanes, dtype)
 
+    if rounding not in ("fixed-point-single", "fixed-point-double"):
+        raise unknown(rounding, "the rounding of a requantization", get_args(Rounding))
     if rounding == "fixed-point-single":
         total = const(31) - shift.astype(wide)
         nudge = const(1) << (total - const(1))

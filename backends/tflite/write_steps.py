@@ -20,6 +20,7 @@ from mdcompiler.backends.tflite.file_builder import FileBuilder
 from mdcompiler.backends.tflite.storage import Stored, is_row_major, natural_order
 from mdcompiler.backends.tflite.write_convolution import write_convolution
 from mdcompiler.errors import UnsupportedError
+from mdcompiler.known import known
 from mdcompiler.quantization.steps import Port, Step
 
 _HEIGHT_AND_WIDTH = (1, 2)
@@ -33,7 +34,7 @@ def write_step(builder: FileBuilder, step: Step) -> None:
             f"writing {step.name} as TFLite: {wide.name} has 16-bit integers, the chip has 8-bit ones. "
             "Choose precision int8 for this block."
         )
-    _WRITERS[step.operation](builder, step)
+    known(_WRITERS, step.operation, f"the operation of {step.name}")(builder, step)
 
 
 def _add(builder: FileBuilder, step: Step) -> None:

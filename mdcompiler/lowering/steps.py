@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mdcompiler.known import unknown
 from mdcompiler.lowering.writer import GraphWriter
 from mdcompiler.spec.fields import Activation
 from mdcompiler.spec.steps import Add, Conv, Shape, SqueezeExcite, Step
 
+_ACTIVATIONS = ("none", "relu6", "relu", "hard-swish", "swish")
+_GATES = ("sigmoid", "hard-sigmoid")
 Weights = Mapping[str, NDArray[Any]]
 
 
@@ -70,7 +73,9 @@ def write_activation(writer: GraphWriter, activation: Activation, path: str, sou
     if activation == "swish":
         gate = writer.node("Sigmoid", f"{path}/act_sigmoid", [source], shape)
         return writer.node("Mul", name, [source, gate], shape)
-    return source
+    if activation == "none":
+        return source
+    raise unknown(activation, f"the activation of {path}", _ACTIVATIONS)
 
 
 def _write_batchnorm(writer: GraphWriter, step: Conv, source: str, epsilon: float) -> str:
@@ -86,9 +91,11 @@ def _write_squeeze_excite(writer: GraphWriter, step: SqueezeExcite, weights: Wei
     gate = f"{step.path}/gate"
     if step.gate == "sigmoid":
         writer.node("Sigmoid", gate, [step.expand.output.name], step.pooled.shape)
-    else:
+    elif step.gate == "hard-sigmoid":
         # relu6(x + 3) / 6
         writer.node("HardSigmoid", gate, [step.expand.output.name], step.pooled.shape, alpha=1 / 6, beta=0.5)
+    else:
+        raise unknown(step.gate, f"the gate of {step.path}", _GATES)
     writer.node("Mul", step.output.name, [step.source.name, gate], step.output.shape)
 
 

@@ -16,13 +16,14 @@ Rounding is the scheme's (`mdcompiler.quantization.rounding`); the result is the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from mdcompiler.kernel import Kernel, kernels
+from mdcompiler.known import unknown
 from mdcompiler.module import Module, export
 from mdcompiler.operators import attach_functions
 from mdcompiler.quantization.affine import bounds
@@ -31,6 +32,7 @@ from mdcompiler.quantization.integer_ops import convolve
 from mdcompiler.quantization.no_wrap import check_no_wrap
 from mdcompiler.quantization.rounding import conv_multiplier, rescale, rescale_mean, rescale_part, rescale_sum
 from mdcompiler.quantization.scheme import Scheme
+from mdcompiler.quantization.split import Operation
 from mdcompiler.quantization.steps import Port, Step, is_integer, read_steps
 from mdcompiler.reference import run_reference
 
@@ -74,8 +76,7 @@ class IntegerReference:
             assert step.node is not None, "only requantize has no node"
             return _move(step.node, arrays[0], step.output)
         if step.operation == "table":
-            assert step.activation is not None, "read_steps gives every table its activation"
-            entries = table(step.activation, step.inputs[0].quantization, step.output.quantization)
+            entries = table(step, self.scheme.rounding)
             return entries[arrays[0].astype(np.int64) - bounds(step.inputs[0].dtype)[0]]
         if step.operation == "concat":
             assert step.node is not None, "only requantize has no node"
@@ -97,7 +98,9 @@ class IntegerReference:
         if step.operation == "pool":
             total, count = centred[0].sum(axis=(2, 3), keepdims=True), centred[0].shape[2] * centred[0].shape[3]
             return rescale_mean(total, count, (first, scale), rounding, step.wide)
-        return rescale(centred[0] * centred[1], first * step.inputs[1].scale / scale, rounding, step.wide)
+        if step.operation == "product":
+            return rescale(centred[0] * centred[1], first * step.inputs[1].scale / scale, rounding, step.wide)
+        raise unknown(step.operation, f"the operation of {step.name}", get_args(Operation))
 
     def _conv(self, step: Step, x: Array) -> Array:
         assert step.weights is not None, "read_steps gives every conv its weights"

@@ -6,9 +6,13 @@ For every output channel the largest magnitude of any partial sum, in any order,
 
 from __future__ import annotations
 
+from typing import get_args
+
 from mdcompiler.errors import UnsupportedError
+from mdcompiler.known import unknown
 from mdcompiler.names import block_of
 from mdcompiler.quantization.affine import bounds
+from mdcompiler.quantization.split import Operation
 from mdcompiler.quantization.steps import Port, Step
 
 INT32_LIMIT = 2**31
@@ -34,7 +38,9 @@ def accumulator_bound(step: Step) -> int:
         return height * width * reach(step.inputs[0])
     if step.operation == "product":
         return reach(step.inputs[0]) * reach(step.inputs[1])
-    return 0
+    if step.operation in ("add", "table", "concat", "move", "requantize"):
+        return 0
+    raise unknown(step.operation, f"the operation of {step.name}", get_args(Operation))
 
 
 def check_no_wrap(step: Step) -> int:

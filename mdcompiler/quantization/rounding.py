@@ -5,12 +5,13 @@ Nothing here adds a zero point or saturates: callers do, in the order rescale, a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdcompiler.errors import InternalError
+from mdcompiler.known import unknown
 from mdcompiler.quantization.fixed_point import (
     FixedPoint,
     divide_half_up,
@@ -52,6 +53,8 @@ def rescale(value: Array, multiplier: Any, rounding: Rounding, wide: bool = Fals
         return np.rint(scaled).astype(np.int64)
     if rounding == "power-of-two":
         return divide_half_up(value.astype(np.int64), -exponent_of(multiplier))
+    if rounding not in ("fixed-point-double", "fixed-point-single"):
+        raise unknown(rounding, "the rounding of a scheme", get_args(Rounding))
     factor = fixed_point(multiplier)
     if wide:
         return multiply_wide(value.astype(np.int64), factor)
