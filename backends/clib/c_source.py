@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from mdcompiler.backends.clib.alias import Aliases
+from mdcompiler.backends.clib.c_identifiers import c_identifiers
 from mdcompiler.backends.clib.plan import Plan
 from mdcompiler.backends.clib.program import Call, Program
-from mdcompiler.names import identifier, unique
 
 CONSTANTS_FILE = "constants.bin"
 _C_TYPES = {
@@ -85,14 +85,16 @@ class Source:
         return list(dict.fromkeys(call.kernel for call in self.calls))
 
 
-def tensors(specs: Sequence[Mapping[str, Any]], taken: set[str]) -> list[Tensor]:
-    """Input or output specs with C identifiers of their own."""
-    made = []
-    for spec in specs:
-        name = unique(identifier(spec["name"]), taken).replace(".", "_")
-        taken.add(name)
-        made.append(Tensor(spec["name"], name, tuple(spec["shape"]), spec["dtype"]))
-    return made
+def interface(
+    inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The specs of inputs and outputs with C identifiers of their own."""
+    specs = [*inputs, *outputs]
+    names = c_identifiers(spec["name"] for spec in specs)
+    made = [
+        Tensor(spec["name"], name, tuple(spec["shape"]), spec["dtype"]) for spec, name in zip(specs, names, strict=True)
+    ]
+    return made[: len(inputs)], made[len(inputs) :]
 
 
 def pack_constants(constants: Mapping[str, Any], alignment_bytes: int) -> tuple[bytes, dict[str, int]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mdcompiler.backend import input_specs, output_specs
 from mdcompiler.backends.clib.alias import share_memory
-from mdcompiler.backends.clib.c_source import CONSTANTS_FILE, Source, pack_constants, tensors
+from mdcompiler.backends.clib.c_source import CONSTANTS_FILE, Source, interface, pack_constants
 from mdcompiler.backends.clib.emit_c import header, implementation
 from mdcompiler.backends.clib.plan import plan_arena
 from mdcompiler.backends.clib.program import Program
@@ -22,14 +22,14 @@ def describe_library(program: Program, module: Module, features: Sequence[str] =
     alignment = module.target.alignment_bytes
     aliases, calls = share_memory(program)
     constants, offsets = pack_constants(program.constants, alignment)
-    taken = {"context", "nanoseconds", "frame", "arena", "steps"}
+    inputs, outputs = interface(input_specs(module), output_specs(module))
     source = Source(
         program=program,
         calls=calls,
         aliases=aliases,
         plan=plan_arena(calls, program.sizes, aliases, alignment),
-        inputs=tensors(input_specs(module), taken),
-        outputs=tensors(output_specs(module), taken),
+        inputs=inputs,
+        outputs=outputs,
         constants=offsets,
         constants_bytes=len(constants),
         alignment_bytes=alignment,

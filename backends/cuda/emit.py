@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mdcompiler.backend import Emission, input_specs, output_specs
-from mdcompiler.backends.clib.c_source import pack_constants, tensors
+from mdcompiler.backends.clib.c_source import interface, pack_constants
 from mdcompiler.backends.clib.emit_runner import runner
 from mdcompiler.backends.clib.link import link_library, link_small_program
 from mdcompiler.backends.clib.program import Program
@@ -34,8 +34,6 @@ from mdcompiler.backends.gpu.device_program import divide
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress
 from mdcompiler.read_network import labels_of
-
-_TAKEN = {"context", "nanoseconds", "pinned", "shared", "network", "places", "launches", "functions", "threads"}
 
 
 def emit_model(module: Module, progress: Progress, workers: int, prefix: str) -> Emission:
@@ -75,7 +73,7 @@ def write_files(
 
 def describe(module: Module, program: Program, kernels: Mapping[str, CompiledKernel]) -> tuple[CudaSource, bytes]:
     """Everything that the generated C needs, and the content of the constants file."""
-    inputs, outputs = (tensors(specs, set(_TAKEN)) for specs in (input_specs(module), output_specs(module)))
+    inputs, outputs = interface(input_specs(module), output_specs(module))
     alignment = module.target.alignment_bytes
     constants, offsets = pack_constants(program.constants, alignment)
     ends = {spec["name"]: _bytes(spec) for spec in (*input_specs(module), *output_specs(module))}

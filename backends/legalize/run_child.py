@@ -22,13 +22,14 @@ from mdcompiler.backends.legalize.limits import why_not
 from mdcompiler.backends.legalize.subgraph import subgraph
 from mdcompiler.errors import InternalError, UnsupportedError
 from mdcompiler.kernel import Kernel
-from mdcompiler.names import identifier, unique
+from mdcompiler.names import identifier
 from mdcompiler.operators import OPSET
 
 WORKER = "mdcompiler.backends.legalize.worker"
 _START_SECONDS = 60
 _KERNEL_SECONDS = 60
 _KEPT_STDERR = 4000
+_MOST_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,14 @@ def try_legalize(
 
 
 def _prefixes(kernels: Sequence[Kernel]) -> list[str]:
-    """A C identifier for each kernel, all different."""
-    taken: list[str] = []
-    for kernel in kernels:
-        wanted = identifier(kernel.name)
-        while wanted in taken:
-            wanted = identifier(unique(wanted, taken))
-        taken.append(wanted)
-    return taken
+    """A C identifier for each kernel, all different; a linker need not take a symbol of any length."""
+    found: dict[str, None] = {}
+    for index, kernel in enumerate(kernels):
+        wanted = identifier(kernel.name[:_MOST_CHARACTERS])
+        while wanted in found:
+            wanted = f"{wanted}_{index}"
+        found[wanted] = None
+    return list(found)
 
 
 def _answer_all(root: Path, folders: Sequence[Path], worker: str) -> None:
