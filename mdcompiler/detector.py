@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,10 +55,10 @@ class Detector:
         """Outputs by name, as the manifest lists them. Raises InputError when an array does not fit."""
         return self.runnable.run(checked_inputs(self.artifact.manifest.inputs, inputs))
 
-    def detect(self, image: str | Path | NDArray[np.uint8] | Image.Image) -> list[Detection]:
+    def detect(self, image: str | Path | bytes | BinaryIO | NDArray[np.uint8] | Image.Image) -> list[Detection]:
         """What the network sees in a picture, best first.
 
-        image: path, PIL image or RGB array uint8 [height, width, 3] of any size; it is resized.
+        image: path, bytes of a file, open file, PIL image or RGB array uint8 [height, width, 3] of any size; resized.
         Raises ImageError for what is no picture, UnsupportedError when the network takes or gives something else.
         """
         from mdcompiler.images import as_picture, to_input

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,32 +15,164 @@ from PIL import Image
 from mdcompiler.detections import Detection
 from mdcompiler.drawing import class_color, draw_detections
 from mdcompiler.errors import ImageError
-from mdcompiler.images import as_picture, read_picture, to_input
+from mdcompiler.images import MAX_SIDE_PIXELS, as_picture, read_picture, to_input
 
 
 def picture(height: int = 40, width: int = 60) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "I;16"])
-def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
-    path = tmp_path / ("a.tiff" if mode == "CMYK" else "a.png")
-    Image.new(mode, (5, 4)).save(path)
-    found = read_picture(path)
-    assert found.shape == (4, 5, 3)
-    assert found.dtype == np.uint8
+RAMP = np.tile(np.arange(0, 256, 5, dtype=np.uint8), (7, 1))
+"""Grey levels, wider than high."""
+
+GREY = np.repeat(RAMP[:, :, None], 3, axis=2)
+WIDE = RAMP.astype(np.uint16) * 256 + 201
+"""16 bits whose upper half is RAMP."""
+
+
+def _palette(alpha: bool) -> Image.Image:
+    image = Image.fromarray(RAMP // 5, "P")
+    image.putpalette([value for level in range(0, 256, 5) for value in (level, 255 - level, 7)])
+    if alpha:
+        image.info["transparency"] = bytes(range(len(RAMP[0])))
+    return image
+
+
+def _with(mode: str, *bands: np.ndarray) -> Image.Image:
+    return Image.merge(mode, [Image.fromarray(band) for band in bands])
+
+
+COLOURS = np.dstack([RAMP, 255 - RAMP, np.full_like(RAMP, 7)])
+HALF = np.full_like(RAMP, 3)
+MODES: dict[str, tuple[Image.Image, np.ndarray, tuple[str, ...]]] = {
+    "1": (Image.fromarray(RAMP > 99), np.where(GREY > 99, 255, 0), ("png", "tif", "bmp", "pbm")),
+    "L": (Image.fromarray(RAMP), GREY, ("png", "tif", "bmp", "pgm", "webp", "gif")),
+    "LA": (_with("LA", RAMP, HALF), GREY, ("png", "tif")),
+    "P": (_palette(alpha=False), COLOURS, ("png", "gif", "tif", "bmp")),
+    "P with alpha": (_palette(alpha=True), COLOURS, ("png",)),
+    "PA": (_palette(alpha=True).convert("PA"), COLOURS, ()),
+    "RGB": (Image.fromarray(COLOURS), COLOURS, ("png", "tif", "bmp", "ppm", "webp")),
+    "RGBA": (_with("RGBA", *np.moveaxis(COLOURS, 2, 0), HALF), COLOURS, ("png", "tif", "webp")),
+    "RGBX": (Image.fromarray(COLOURS).convert("RGBX"), COLOURS, ()),
+    "RGBa": (Image.fromarray(COLOURS).convert("RGBA").convert("RGBa"), COLOURS, ()),
+    "La": (Image.fromarray(RAMP).convert("LA").convert("La"), GREY, ()),
+    "CMYK": (_with("CMYK", 255 - RAMP, RAMP, HALF * 0, HALF * 0), COLOURS * [1, 1, 0] + [0, 0, 255], ("tif",)),
+    "I;16": (Image.fromarray(WIDE), GREY, ("png", "tif", "pgm")),
+    "I;16B": (Image.frombytes("I;16B", RAMP.shape[::-1], WIDE.astype(">u2").tobytes()), GREY, ("tif",)),
+    "I": (Image.fromarray(WIDE.astype(np.int32)), GREY, ("tif",)),
+    "F": (Image.fromarray(RAMP.astype(np.float32)), GREY, ("tif",)),
+}
+LOSSLESS: dict[str, dict[str, Any]] = {"webp": {"lossless": True, "exact": True}}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_becomes_its_colours_however_it_comes(tmp_path: Path, mode: str) -> None:
+    image, expected, suffixes = MODES[mode]
+    np.testing.assert_array_equal(as_picture(image), expected)
+    for suffix in suffixes:
+        path = tmp_path / f"a.{suffix}"
+        image.save(path, **LOSSLESS.get(suffix, {}))
+        with path.open("rb") as file:
+            found = [read_picture(path), as_picture(str(path)), as_picture(path.read_bytes()), as_picture(file)]
+        with Image.open(path) as opened:
+            found.append(as_picture(opened))
+        for got in found:
+            assert got.dtype == np.uint8
+            np.testing.assert_array_equal(got, expected, err_msg=suffix)
+
+
+def test_colours_of_other_spaces_are_those_of_pillow() -> None:
+    for mode in ("HSV", "YCbCr", "LAB"):
+        image = Image.fromarray(picture()).convert(mode)
+        np.testing.assert_array_equal(as_picture(image), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("adobe", [False, True], ids=["plain", "Adobe"])
+@pytest.mark.parametrize("progressive", [False, True], ids=["baseline", "progressive"])
+def test_jpegs(tmp_path: Path, adobe: bool, progressive: bool) -> None:
+    flat = np.full((16, 16, 3), (200, 40, 90), np.uint8)
+    image = Image.fromarray(flat).convert("CMYK") if adobe else Image.fromarray(flat)
+    image.save(tmp_path / "a.png", format="JPEG", quality=100, progressive=progressive)
+    assert np.abs(read_picture(tmp_path / "a.png").astype(int) - flat).max() <= 3
+
+
+def test_sixteen_bits_in_a_file_of_few_levels(tmp_path: Path) -> None:
+    (tmp_path / "a.pgm").write_bytes(b"P5 2 1 1023\n" + np.array([0, 1023], ">u2").tobytes())
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.pgm")[0, :, 0], [0, 255])
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
+def test_the_first_of_several_frames(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.fromarray(GREY // 86 * 86), Image.fromarray(255 - GREY)]
+    path = tmp_path / f"a.{suffix}"
+    frames[0].save(path, save_all=True, append_images=frames[1:], **LOSSLESS.get(suffix, {}))
+    np.testing.assert_array_equal(read_picture(path), GREY // 86 * 86)
+
+
+LEVELS: dict[str, tuple[np.ndarray, str]] = {
+    "fractions": (np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3), "floats from 0 to 1; 0 to 255"),
+    "not a number": (np.array([[1, np.nan]], np.float32), "floats from nan"),
+    "infinite": (np.array([[1, np.inf]], np.float32), "to inf"),
+    "32 bits": (np.array([[1, 70000]], np.int32), "1 to 70000; 0 to 65535"),
+    "negative": (np.array([[1, -1]], np.int32), "-1 to 1; 0 to 65535"),
+}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_grey_levels_that_may_mean_anything(tmp_path: Path, name: str) -> None:
+    values, why = LEVELS[name]
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    for given in (tmp_path / "a.tif", Image.fromarray(values)):
+        with pytest.raises(ImageError, match=why):
+            as_picture(given)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "gray16"])
+def test_a_turned_camera_is_turned_back_however_the_picture_comes(tmp_path: Path, suffix: str, turn: int) -> None:
+    upright = Image.fromarray(WIDE if suffix == "gray16" else GREY)
+    flat = GREY
+    seen = {1: flat, 2: flat[:, ::-1], 3: flat[::-1, ::-1], 4: flat[::-1], 5: flat.transpose(1, 0, 2)}
+    seen |= {6: np.rot90(flat, -1), 7: flat[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(flat)}
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    path = tmp_path / ("a.png" if suffix == "gray16" else f"a.{suffix}")
+    upright.save(path, exif=exif, quality=100, lossless=True)
+    with Image.open(path) as opened:
+        for given in (path, path.read_bytes(), opened):
+            assert np.abs(as_picture(given).astype(int) - seen[turn]).max() <= (suffix == "jpg")
+
+
+def test_broken_tags_are_no_reason_to_refuse_pixels(tmp_path: Path) -> None:
+    Image.fromarray(GREY).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), GREY)
+
+
+def test_sizes_that_no_picture_has(tmp_path: Path) -> None:
+    Image.new("1", (MAX_SIDE_PIXELS + 1, 1)).save(tmp_path / "a.png")
+    for given in (tmp_path / "a.png", Image.new("1", (1, MAX_SIDE_PIXELS + 1))):
+        with pytest.raises(ImageError, match="no side may have more than 65536"):
+            as_picture(given)
+    with pytest.raises(ImageError, match="at least one is needed"):
+        as_picture(Image.new("RGB", (0, 5)))
+    assert to_input(as_picture(Image.new("L", (MAX_SIDE_PIXELS, 1))), 32, 32).shape == (1, 32, 32, 3)
+
+
+def test_what_is_no_file_of_a_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    with (tmp_path / "text.png").open("w+") as text, pytest.raises(ImageError, match="open as text"):
+        as_picture(text)  # type: ignore[arg-type]
+    for path, why in (("pipe.png", "a pipe"), ("zero.png", "a device"), ("x" * 300, "too long"), ("a\0b", "NUL")):
+        with pytest.raises(ImageError, match=why):
+            read_picture(f"{tmp_path}/{path}")
+    with pytest.raises(ImageError, match="got NoneType"):
+        as_picture(None)  # type: ignore[arg-type]
 
 
 def test_pixels_come_back_as_they_were(tmp_path: Path) -> None:
     Image.fromarray(picture()).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), picture())
-
-
-def test_a_turned_camera_is_turned_back(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(picture()).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), np.rot90(picture(), -1))
 
 
 def png_header(width: int, height: int) -> bytes:

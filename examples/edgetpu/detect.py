@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 RUNTIME = "libedgetpu.so.1"
 
@@ -52,7 +52,8 @@ def main() -> None:
     place = runner.get_input_details()[0]
     _, height, width, _ = place["shape"]
     with Image.open(arguments.picture) as opened:
-        picture = np.asarray(opened.convert("RGB").resize((width, height)), np.uint8)[None]
+        upright = ImageOps.exif_transpose(opened).convert("RGB")
+        picture = np.asarray(upright.resize((width, height), Image.Resampling.BILINEAR), np.uint8)[None]
     runner.set_tensor(place["index"], picture)
     runner.invoke()
     boxes, classes, scores, count = (runner.get_tensor(end["index"])[0] for end in runner.get_output_details())
