@@ -1,7 +1,8 @@
 """Artifacts: what a compile leaves behind, a directory with `manifest.json` and the files it lists.
 
 An artifact is written beside its place and renamed into it, and read back only when every file has the
-hash that the manifest states, so a truncated copy or an edited file is noticed before any of it runs.
+hash that the manifest states, so a truncated copy or an edited file is noticed before any of it runs. Files are read
+once: what was hashed is what is used (`listed_bytes`).
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mdcompiler.errors import ArtifactError, OutputError
-from mdcompiler.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
+from mdcompiler.errors import ArtifactError, OutputError, UnsupportedError
+from mdcompiler.foreign import open_file, read_file, reason
+from mdcompiler.manifest import MANIFEST as MANIFEST
+from mdcompiler.manifest import MAX_FILE_BYTES, MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from mdcompiler.write_aside import write_directory
 
 if TYPE_CHECKING:
     from mdcompiler.detector import Detector
 
-MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20
+_NAMED = 5
+"""Files that a message names."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +62,47 @@ def file_entries(files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
 
 def check_destination(directory: Path) -> None:
     """Raise OutputError when nothing can be written there, or something else than an artifact would be lost."""
-    if not directory.exists():
+    if not os.path.lexists(directory):
         _check_parent(directory)
         return
-    if not directory.is_dir():
+    if directory.exists() and not directory.is_dir():
         raise OutputError(f"writing to {directory}: that is a file; give the path of a directory.")
-    if any(directory.iterdir()) and not _is_artifact(directory):
+    if directory.exists():
+        _check_replaceable(directory, directory)
+
+
+def _check_replaceable(folder: Path, told_as: Path) -> None:
+    """Raise OutputError when `folder` holds anything that its own manifest does not list. told_as: its usual path."""
+    foreign = _foreign_files(folder)
+    if foreign:
         raise OutputError(
-            f"writing to {directory}: the directory holds files that are no artifact of this toolkit. "
-            "Give another path, or empty it first."
+            f"writing to {told_as}: the directory holds {_some(foreign)}, which the toolkit did not write there. "
+            "Move that away, or give another path."
         )
+
+
+def _foreign_files(folder: Path) -> list[str]:
+    """Everything in `folder` that no manifest of an artifact lists; the manifest too when it is none."""
+    names = sorted(path.name for path in folder.iterdir())
+    if MANIFEST not in names:
+        return names
+    try:
+        manifest = parse_manifest(_read_manifest(folder / MANIFEST), str(folder))
+    except ArtifactError:
+        return names
+    return extra_files(folder, manifest)
+
+
+def extra_files(folder: Path, manifest: Manifest) -> list[str]:
+    """Names in `folder` that `manifest` does not list, and listed ones that are no plain file."""
+    listed = {entry.name for entry in manifest.files} | {MANIFEST}
+    plain = {path.name for path in folder.iterdir() if path.is_file() and not path.is_symlink()}
+    return sorted(path.name for path in folder.iterdir() if path.name not in listed & plain)
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _check_parent(directory: Path) -> None:
@@ -86,8 +121,18 @@ def write_artifact(
     Raises OutputError when the place cannot be written or holds something else.
     """
     check_destination(directory)
-    everything = {**files, MANIFEST: manifest.to_json()}
-    write_directory(directory, everything, lambda aside: inspect(Artifact(aside, manifest)))
+    text = manifest.to_json()
+    if len(text) > MAX_MANIFEST_BYTES:
+        raise UnsupportedError(
+            f"writing to {directory}: the manifest would have {len(text)} bytes, at most {MAX_MANIFEST_BYTES} can be "
+            "read. Give the network's nodes and tensors shorter names."
+        )
+    write_directory(
+        directory,
+        {**files, MANIFEST: text},
+        lambda aside: inspect(Artifact(aside, manifest)),
+        lambda replaced: _check_replaceable(replaced, directory),
+    )
     return Artifact(directory, manifest)
 
 
@@ -106,41 +151,61 @@ def open_artifact(directory: str | Path) -> Artifact:
     return Artifact(directory, manifest)
 
 
-def _is_artifact(directory: Path) -> bool:
+def verified_artifact(directory: str | Path) -> Artifact:
+    """The same, and nothing else is in `directory`. Raises ArtifactError naming what is missing and what is extra."""
+    artifact = open_artifact(directory)
+    extra = extra_files(artifact.directory, artifact.manifest)
+    if extra:
+        raise ArtifactError(
+            f"verifying {directory}: the manifest does not list {_some(extra)}. Move that away: it is no part of the "
+            "artifact."
+        )
+    return artifact
+
+
+def listed_bytes(directory: Path, manifest: Mapping[str, Any], name: str) -> bytes:
+    """The file `name` of an artifact, read once and compared with the hash in `manifest`.
+
+    For backends: what is loaded from these bytes is what was hashed, whatever happens to the file afterwards.
+    manifest: as handed to `Backend.load`. Raises ArtifactError.
+    """
+    entry = next((row for row in manifest.get("files", ()) if row["name"] == name), None)
+    if entry is None:
+        raise ArtifactError(f"opening {directory}: its manifest lists no {name}. Compile the network again.")
     try:
-        parse_manifest(_read_manifest(directory / MANIFEST), str(directory))
-    except ArtifactError:
-        return False
-    return True
+        content = read_file(directory / name, MAX_FILE_BYTES)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"opening {directory / name}: {reason(error)}. Compile the network again.") from error
+    if sha256(content) != entry["sha256"]:
+        raise ArtifactError(f"opening {directory / name}: it was altered while it was read. Open the artifact again.")
+    return content
 
 
 def _read_manifest(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_MANIFEST_BYTES + 1)
-    except OSError as error:
+        return read_file(path, MAX_MANIFEST_BYTES)
+    except (OSError, ValueError) as error:
         raise ArtifactError(
-            f"opening {path.parent}: {path.name} cannot be read ({error.strerror}). "
+            f"opening {path.parent}: {path.name} cannot be read ({reason(error)}). "
             "Give the directory that `mdc compile … -o DIR` wrote."
         ) from error
-    if len(text) > MAX_MANIFEST_BYTES:
-        raise ArtifactError(f"opening {path}: larger than {MAX_MANIFEST_BYTES} bytes, so it is no manifest.")
-    return text
 
 
 def _file_fault(directory: Path, entry: FileEntry) -> str | None:
     path = directory / entry.name
-    if path.is_symlink() or not path.is_file():
-        return f"{entry.name} is missing" if not path.is_symlink() else f"{entry.name} is a link"
-    size = path.stat().st_size
-    if size != entry.bytes:
-        return f"{entry.name} has {size} bytes instead of {entry.bytes}"
-    return None if _digest(path) == entry.sha256 else f"{entry.name} was altered: its SHA-256 is not the manifest's"
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+    if path.is_symlink():
+        return f"{entry.name} is a link"
+    try:
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != entry.bytes:
+                return f"{entry.name} has {size} bytes instead of {entry.bytes}"
+            digest = hashlib.sha256()
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    except FileNotFoundError:
+        return f"{entry.name} is missing"
+    except (OSError, ValueError) as error:
+        return f"{entry.name} cannot be read: {reason(error)}"
+    same = digest.hexdigest() == entry.sha256
+    return None if same else f"{entry.name} was altered: its SHA-256 is not the manifest's"

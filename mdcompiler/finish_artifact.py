@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import weakref
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from mdcompiler.artifact import Artifact, write_artifact
 from mdcompiler.detector import Detector
 from mdcompiler.errors import InternalError
 from mdcompiler.manifest import Manifest
+from mdcompiler.scratch import Scratch, scratch_folder_of
 from mdcompiler.tolerance import tolerance_of
 
 
@@ -22,13 +21,9 @@ def finish_artifact(out: Path | None, manifest: Manifest, files: dict[str, bytes
     """
     if out is not None:
         return write_artifact(out, manifest, files, _inspect)
-    folder = tempfile.mkdtemp(prefix="mdcompiler-")
-    try:
-        artifact = write_artifact(Path(folder) / "artifact", manifest, files, _inspect)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    weakref.finalize(artifact, shutil.rmtree, folder, ignore_errors=True)
+    scratch = scratch_folder_of("artifact")
+    artifact = write_artifact(scratch.path / "artifact", manifest, files, _inspect)
+    weakref.finalize(artifact, Scratch.release, scratch)
     return artifact
 
 

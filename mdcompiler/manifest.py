@@ -1,17 +1,30 @@
-"""What `manifest.json` of an artifact says; a file from anywhere, so every field is checked when read."""
+"""What `manifest.json` of an artifact says; a file from anywhere, so every field is checked when read.
+
+The text is the only one that its content has, and holds its own hash: one byte changed, and it is no manifest any more.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+from collections import Counter
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from mdcompiler.errors import ArtifactError
+from mdcompiler.foreign import refusing, shortened
 from mdcompiler.target import Target
 
+MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+MAX_FILE_BYTES = 2**33
+MAX_TENSOR_BYTES = 2**33
+_VERSION = 2
+_DIGEST = "digest"
 
 Extent = Annotated[int, Field(ge=1, le=2**31)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -24,6 +37,14 @@ def _plain_name(name: str) -> str:
     return name
 
 
+def _c_text(name: str) -> str:
+    """A name that a C string can hold: libraries state theirs."""
+    if "\0" in name:
+        raise ValueError("holds a NUL character")
+    name.encode()
+    return name
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,9 +52,20 @@ class _Part(BaseModel):
 class TensorSpec(_Part):
     """One input or output. dtype is numpy's name."""
 
-    name: str
+    name: Annotated[str, AfterValidator(_c_text)]
     shape: tuple[Extent, ...] = Field(max_length=8)
     dtype: Literal["float32", "float16", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64", "bool"]
+
+    @property
+    def bytes(self) -> int:
+        """Size of its elements together."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @model_validator(mode="after")
+    def _fits_memory(self) -> TensorSpec:
+        if self.bytes > MAX_TENSOR_BYTES:
+            raise ValueError(f"has {self.bytes} bytes; a tensor has at most {MAX_TENSOR_BYTES}")
+        return self
 
 
 class FileEntry(_Part):
@@ -41,7 +73,7 @@ class FileEntry(_Part):
 
     name: Annotated[str, AfterValidator(_plain_name)]
     sha256: Sha256
-    bytes: Annotated[int, Field(ge=0)]
+    bytes: Annotated[int, Field(ge=0, le=MAX_FILE_BYTES)]
 
 
 class KernelEntry(_Part):
@@ -70,6 +102,11 @@ class Picture(_Part):
     height: Extent
     width: Extent
 
+    def fits(self, item: TensorSpec) -> bool:
+        """Whether `item` is that input."""
+        stated = (self.input, (1, self.height, self.width, 3), "uint8")
+        return (item.name, item.shape, item.dtype) == stated
+
 
 class Manifest(_Part):
     """Everything an artifact says of itself; the same inputs give the same bytes.
@@ -79,7 +116,7 @@ class Manifest(_Part):
     """
 
     format: Literal["mdcompiler-artifact"] = "mdcompiler-artifact"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     tools: dict[str, str]
     source: Source
     target: Target
@@ -94,10 +131,26 @@ class Manifest(_Part):
     check: str = ""
     files: tuple[FileEntry, ...]
 
+    @model_validator(mode="after")
+    def _agrees(self) -> Manifest:
+        """Names stand for one thing each, and the picture is an input."""
+        for what, names in (
+            ("files", [entry.name for entry in self.files]),
+            ("inputs", [item.name for item in self.inputs]),
+            ("outputs", [item.name for item in self.outputs]),
+        ):
+            name, times = Counter(names).most_common(1)[0] if names else ("", 0)
+            if times > 1:
+                raise ValueError(f"{what}: {shortened(name)} is listed twice")
+        if any(entry.name == MANIFEST for entry in self.files):
+            raise ValueError(f"files: {MANIFEST} lists itself")
+        if self.picture is not None and not any(self.picture.fits(item) for item in self.inputs):
+            raise ValueError(f"picture: {shortened(self.picture.input)} is no input that takes such a picture")
+        return self
+
     def to_json(self) -> bytes:
-        """The manifest as UTF-8 text with sorted keys."""
-        data: dict[str, Any] = self.model_dump(mode="json")
-        return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+        """The manifest as UTF-8 text with sorted keys, and its own hash among them."""
+        return sealed_text(self.model_dump(mode="json"))
 
     @property
     def file_bytes(self) -> int:
@@ -107,11 +160,37 @@ class Manifest(_Part):
 
 def parse_manifest(text: bytes, where: str) -> Manifest:
     """The manifest in `text`. Raises ArtifactError naming every field at fault."""
-    try:
-        data = json.loads(text)
+    with refusing(f"reading {where}", ArtifactError, "Compile the network again."):
+        data = json.loads(text, object_pairs_hook=_without_doubles, parse_constant=_no_number)
+        if not isinstance(data, dict) or data.get("format") != "mdcompiler-artifact":
+            raise ValueError("it is no manifest of an artifact")
+        if data.get("version") != _VERSION:
+            raise ValueError(f"its version is {data.get('version')!r:.40}, and this toolkit reads version {_VERSION}")
+        stated = data.pop(_DIGEST, None)
+        if stated != _digest(data) or text != sealed_text(data):
+            raise ValueError("it was edited: it is not the text that its hash was taken of")
         return Manifest.model_validate(data)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'top'}: {e['msg']}" for e in error.errors()[:10])
-        raise ArtifactError(f"reading {where}: {faults}. Compile the network again.") from error
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"reading {where}: not a manifest ({error}). Compile the network again.") from error
+
+
+def sealed_text(data: dict[str, Any]) -> bytes:
+    """The one text of `data` that is a manifest's: sorted, with its hash."""
+    return _canonical({**data, _DIGEST: _digest(data)})
+
+
+def _digest(data: dict[str, Any]) -> str:
+    return hashlib.sha256(_canonical(data)).hexdigest()
+
+
+def _canonical(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        raise ValueError("it has a key twice")
+    return data
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number that JSON has")

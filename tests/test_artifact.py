@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,17 @@ import pytest
 
 import mdcompiler
 from mdcompiler import self_check
-from mdcompiler.artifact import MANIFEST, Artifact, file_entries, open_artifact, write_artifact
-from mdcompiler.errors import ArtifactError, InputError, InternalError, OutputError, TargetError
-from mdcompiler.manifest import MAX_MANIFEST_BYTES, Manifest, Source, TensorSpec, parse_manifest
+from mdcompiler.artifact import (
+    MANIFEST,
+    Artifact,
+    file_entries,
+    listed_bytes,
+    open_artifact,
+    verified_artifact,
+    write_artifact,
+)
+from mdcompiler.errors import ArtifactError, InputError, InternalError, OutputError, TargetError, UnsupportedError
+from mdcompiler.manifest import MAX_MANIFEST_BYTES, Manifest, Source, TensorSpec, parse_manifest, sealed_text
 from mdcompiler.target import Target, find_target
 from mdcompiler.write_aside import write_file
 
@@ -49,9 +58,12 @@ def artifact(tmp_path: Path) -> Artifact:
     return write(tmp_path / "out", {"model.onnx": b"abc", "other": b""})
 
 
-def edit_manifest(artifact: Artifact, **changes: Any) -> None:
+def forge_manifest(artifact: Artifact, **changes: Any) -> None:
+    """Another manifest with a hash that fits it: what a liar would write."""
     path = artifact.directory / MANIFEST
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    data = {**json.loads(path.read_text()), **changes}
+    del data["digest"]
+    path.write_bytes(sealed_text(data))
 
 
 def test_it_comes_back_equal(artifact: Artifact) -> None:
@@ -77,7 +89,7 @@ def test_a_missing_file_and_a_link(artifact: Artifact) -> None:
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/b", "..", "", "a\\b", "a\0b"])
 def test_a_name_that_leaves_the_directory(artifact: Artifact, name: str) -> None:
-    edit_manifest(artifact, files=[{"name": name, "sha256": DIGEST, "bytes": 0}])
+    forge_manifest(artifact, files=[{"name": name, "sha256": DIGEST, "bytes": 0}])
     with pytest.raises(ArtifactError, match=r"files\.0\.name: .*plain name"):
         open_artifact(artifact.directory)
 
@@ -94,17 +106,17 @@ def test_a_malformed_manifest(artifact: Artifact, text: bytes) -> None:
 
 
 def test_a_manifest_of_another_version_or_with_unknown_fields(artifact: Artifact) -> None:
-    edit_manifest(artifact, version=2)
-    with pytest.raises(ArtifactError, match="version"):
+    forge_manifest(artifact, version=3)
+    with pytest.raises(ArtifactError, match="version is 3, and"):
         open_artifact(artifact.directory)
-    edit_manifest(artifact, version=1, surprise=1)
+    forge_manifest(artifact, version=2, surprise=1)
     with pytest.raises(ArtifactError, match="surprise"):
         open_artifact(artifact.directory)
 
 
 def test_a_huge_manifest(artifact: Artifact) -> None:
     (artifact.directory / MANIFEST).write_bytes(b" " * (MAX_MANIFEST_BYTES + 1))
-    with pytest.raises(ArtifactError, match="larger than"):
+    with pytest.raises(ArtifactError, match="at most 4194304 are read"):
         open_artifact(artifact.directory)
 
 
@@ -131,7 +143,7 @@ def test_an_artifact_is_replaced_as_a_whole(artifact: Artifact) -> None:
 def test_a_foreign_directory_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match="no artifact"):
+    with pytest.raises(OutputError, match=r"holds thesis\.txt, which the toolkit did not write"):
         write(tmp_path / "out", {})
     assert (tmp_path / "out" / "thesis.txt").read_text() == "years of work"
 
@@ -247,3 +259,107 @@ def test_detections_may_swap_only_when_their_scores_are_equal(change: float, sam
     want = {"boxes": boxes, "classes": classes, "scores": scores, "count": np.array([3], np.float32)}
     got = {**want, "boxes": boxes[:, [1, 0, 2]], "classes": classes[:, [1, 0, 2]]}
     assert (self_check.differences(got, want) == []) is same
+
+
+def test_what_the_toolkit_did_not_write_stays(artifact: Artifact) -> None:
+    (artifact.directory / "notes.txt").write_text("mine")
+    (artifact.directory / "deep").mkdir()
+    with pytest.raises(OutputError, match=r"holds deep, notes\.txt, which the toolkit did not write there"):
+        write(artifact.directory, {"new": b"1"})
+    assert sorted(path.name for path in artifact.directory.iterdir()) == [
+        "deep",
+        MANIFEST,
+        "model.onnx",
+        "notes.txt",
+        "other",
+    ]
+
+
+@pytest.mark.parametrize("text", ["{}", '{"format": "mdcompiler-artifact", "version": 2, "files": []}', ""])
+def test_a_folder_with_any_manifest_is_no_artifact(tmp_path: Path, text: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / MANIFEST).write_text(text)
+    with pytest.raises(OutputError, match=r"holds manifest\.json"):
+        write(tmp_path / "out", {})
+    assert (tmp_path / "out" / MANIFEST).read_text() == text
+
+
+def test_a_damaged_artifact_may_be_compiled_again(artifact: Artifact) -> None:
+    (artifact.directory / "model.onnx").write_bytes(b"half")
+    (artifact.directory / "other").unlink()
+    write(artifact.directory, {"new": b"1"})
+    assert open_artifact(artifact.directory).manifest.files[0].name == "new"
+
+
+def test_verify_names_missing_and_extra_files(artifact: Artifact) -> None:
+    assert verified_artifact(artifact.directory) == artifact
+    (artifact.directory / "extra").write_text("")
+    assert open_artifact(artifact.directory) == artifact
+    with pytest.raises(ArtifactError, match="does not list extra"):
+        verified_artifact(artifact.directory)
+    (artifact.directory / "other").unlink()
+    with pytest.raises(ArtifactError, match="other is missing"):
+        verified_artifact(artifact.directory)
+
+
+def test_pipes_in_an_artifact_are_not_waited_for(artifact: Artifact) -> None:
+    for name, words in (("other", "other cannot be read: it is a pipe"), (MANIFEST, "it is a pipe")):
+        (artifact.directory / name).unlink()
+        os.mkfifo(artifact.directory / name)
+        with pytest.raises(ArtifactError, match=words):
+            open_artifact(artifact.directory)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda text: text.replace(b'"fp32"', b'"fp16"'), "it was edited"),
+        (lambda text: text + b" ", "it was edited"),
+        (lambda text: text.replace(b"\n", b"\r\n"), "it was edited"),
+        (lambda text: text.replace(b'"check"', b'"check": "", "check"'), "it has a key twice"),
+        (lambda text: text.replace(b'"digest"', b'"digset"'), "it was edited"),
+        (lambda text: text.replace(b'"version": 2', b'"version": NaN'), "NaN is no number"),
+        (lambda text: text.replace(b'"version": 2', b'"version": ' + b"[" * 10**6), "nested too deeply"),
+    ],
+)
+def test_an_edited_manifest(artifact: Artifact, edit: Callable[[bytes], bytes], words: str) -> None:
+    path = artifact.directory / MANIFEST
+    path.write_bytes(edit(path.read_bytes()))
+    with pytest.raises(ArtifactError, match=words):
+        open_artifact(artifact.directory)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"inputs": [{"name": "x", "shape": [2**31, 2**31], "dtype": "float32"}]}, "a tensor has at most"),
+        ({"inputs": [{"name": "a\0b", "shape": [1], "dtype": "float32"}]}, "NUL"),
+        ({"inputs": [{"name": "x", "shape": [1], "dtype": "float32"}] * 2}, "'?x'? is listed twice"),
+        ({"inputs": [{"name": "x", "shape": [1], "dtype": "object"}]}, "dtype"),
+        ({"files": [{"name": "other", "sha256": DIGEST, "bytes": 2**63}]}, "less than or equal"),
+        ({"files": [{"name": MANIFEST, "sha256": DIGEST, "bytes": 0}]}, "lists itself"),
+        ({"picture": {"input": "x", "height": 2**31, "width": 2**31}}, "picture"),
+    ],
+)
+def test_lies_with_a_hash_that_fits(artifact: Artifact, changes: dict[str, Any], words: str) -> None:
+    forge_manifest(artifact, **changes)
+    with pytest.raises(ArtifactError, match=words):
+        open_artifact(artifact.directory)
+
+
+def test_what_is_used_is_what_was_hashed(artifact: Artifact) -> None:
+    manifest = artifact.manifest.model_dump(mode="json")
+    assert listed_bytes(artifact.directory, manifest, "model.onnx") == b"abc"
+    (artifact.directory / "model.onnx").write_bytes(b"abd")
+    with pytest.raises(ArtifactError, match="was altered while it was read"):
+        listed_bytes(artifact.directory, manifest, "model.onnx")
+    with pytest.raises(ArtifactError, match=r"lists no model\.so"):
+        listed_bytes(artifact.directory, manifest, "model.so")
+
+
+def test_an_artifact_that_nothing_could_open_is_not_written(tmp_path: Path) -> None:
+    tensor = TensorSpec(name="x" * MAX_MANIFEST_BYTES, shape=(1,), dtype="uint8")
+    manifest = manifest_for({}).model_copy(update={"inputs": (tensor,)})
+    with pytest.raises(UnsupportedError, match="shorter names"):
+        write_artifact(tmp_path / "out", manifest, {}, accept)
+    assert list(tmp_path.iterdir()) == []

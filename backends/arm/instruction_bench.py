@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from mdcompiler.backends.clib.candidates import Candidate, shared_buffers
 from mdcompiler.backends.clib.count_bench import CountBench, run_program
 from mdcompiler.backends.clib.link import compiler_command
 from mdcompiler.errors import InternalError
+from mdcompiler.scratch import scratch_folder
 from mdcompiler.target import Target
 
 _ALIGNMENT = 64
@@ -56,8 +56,7 @@ class InstructionBench(CountBench):
         super().__init__(target)
 
     def count(self, candidates: Sequence[Candidate]) -> list[int]:
-        with TemporaryDirectory(prefix="mdc-count-") as name:
-            folder = Path(name)
+        with scratch_folder("count") as folder:
             _link(candidates, folder)
             command = [*self._emulator, *plugin_options(folder), "./candidates"]
             done = run_program(command, folder)

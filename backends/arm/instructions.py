@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -23,6 +22,7 @@ from mdcompiler.backends.clib.link import compiler_command
 from mdcompiler.cli.console import print_table
 from mdcompiler.errors import MdcError, UnsupportedError
 from mdcompiler.names import block_of
+from mdcompiler.scratch import scratch_folder
 from mdcompiler.self_check import seeded_inputs
 
 _PLUGIN = "count_instructions.c"
@@ -46,8 +46,7 @@ def count_instructions(artifact: Artifact) -> list[Count]:
     Raises MissingToolError without QEMU, UnsupportedError when its plug-ins do not work.
     """
     command = emulator_command(artifact.manifest.target)
-    with tempfile.TemporaryDirectory(prefix="mdc-count-") as name:
-        folder = Path(name)
+    with scratch_folder("count") as folder:
         program = folder / PROGRAM
         program.write_bytes((artifact.directory / PROGRAM).read_bytes())
         program.chmod(0o700)

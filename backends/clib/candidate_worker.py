@@ -11,12 +11,11 @@ import pickle
 import struct
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mdcompiler.backends.clib.compile_worker import serve
+from mdcompiler.scratch import scratch_folder
 
 HEADER = struct.Struct("<I")
 
@@ -50,8 +49,8 @@ def _library(functions: dict[str, Any], llvm: dict[str, Any], triple: str) -> by
         subprocess.run(command, check=True, capture_output=True)
 
     executable = tvm.compile(tvm.IRModule(functions), target=tvm.target.Target(dict(llvm)))
-    with tempfile.TemporaryDirectory(prefix="mdc-packed-") as folder:
-        path = Path(folder) / "candidate.so"
+    with scratch_folder("packed") as folder:
+        path = folder / "candidate.so"
         executable.export_library(str(path), fcompile=link)
         return path.read_bytes()
 

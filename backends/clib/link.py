@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ from pathlib import Path
 from mdcompiler.backends.clib import android
 from mdcompiler.backends.clib.object_cache import ObjectCache
 from mdcompiler.errors import InternalError, MissingToolError
+from mdcompiler.scratch import scratch_folder
 
 _SECONDS = 600
 _FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra")
@@ -123,8 +123,7 @@ def _key(commands: Sequence[list[str]], content: Mapping[str, bytes]) -> str:
 
 
 def _link_anew(commands: Sequence[list[str]], content: Mapping[str, bytes]) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="mdc-link-") as name:
-        folder = Path(name)
+    with scratch_folder("link") as folder:
         for file_name, data in content.items():
             (folder / file_name).write_bytes(data)
         for command in commands:

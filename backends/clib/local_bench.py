@@ -11,7 +11,6 @@ import json
 import os
 import statistics
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +20,7 @@ from mdcompiler.backends.clib.candidates import Builder, Candidate, shared_buffe
 from mdcompiler.backends.clib.child import Child, ChildDied
 from mdcompiler.backends.clib.link import compiler_command
 from mdcompiler.errors import InternalError
+from mdcompiler.scratch import scratch_folder
 from mdcompiler.target import Target
 from mdcompiler.tuning.record import Measurement, Schedule
 from mdcompiler.tuning.tunable import Job
@@ -66,8 +66,8 @@ class LocalBench:
         """See `Bench.measure`."""
         groups = [[self._builder.build(job.subject(schedule)) for schedule in schedules] for job, schedules in jobs]
         candidates = [item for group in groups for item in group if isinstance(item, Candidate)]
-        with tempfile.TemporaryDirectory(prefix="mdc-tune-") as folder:
-            library = _link(candidates, Path(folder)) if candidates else ""
+        with scratch_folder("tune") as folder:
+            library = _link(candidates, folder) if candidates else ""
             outcomes = self._outcomes(groups, candidates, library)
         return [
             [measurement(*pair) for pair in zip(schedules, found, strict=True)]

@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mdcompiler.backends.clib.program import FunctionSource
+from mdcompiler.scratch import new_file, sweep
 
 _LIMIT_BYTES = 512 * 1024 * 1024
 _DIGEST_BYTES = 32
@@ -60,15 +60,19 @@ class ObjectCache:
             return
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._folder)
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(hashlib.sha256(code).digest() + code)
-            Path(name).replace(self._folder / f"{key}.o")
+            aside = new_file(self._folder, "object")
+            try:
+                with os.fdopen(os.dup(aside.handle), "wb") as stream:
+                    stream.write(hashlib.sha256(code).digest() + code)
+                aside.path.replace(self._folder / f"{key}.o")
+            finally:
+                aside.release()
 
     def prune(self, limit_bytes: int = _LIMIT_BYTES) -> None:
-        """Delete what was unused for longest until at most `limit_bytes` are left."""
+        """Delete what was unused for longest until at most `limit_bytes` are left, and what killed processes left."""
         if self._folder is None:
             return
+        sweep(self._folder)
         with contextlib.suppress(OSError):
             known = [(path.stat().st_mtime, path.stat().st_size, path) for path in self._folder.glob("*.o")]
             excess = sum(size for _, size, _ in known) - limit_bytes

@@ -8,7 +8,6 @@ decides; strips that are no slower win, because they need less memory.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from mdcompiler.backends.kernels.choose_schedule import Chooser
 from mdcompiler.backends.kernels.templates import tools
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress
+from mdcompiler.scratch import scratch_folder
 from mdcompiler.target import Target
 from mdcompiler.tuning.machine import Machine
 from mdcompiler.tuning.record import Measurement, Record, now
@@ -76,9 +76,9 @@ def tune_strips(
         return {}
     variants = [_Heights(module.target, part) for part in (0, *_PARTS)]
     times: list[list[Counter[str]]] = [[] for _ in variants]
-    with tempfile.TemporaryDirectory() as name:
+    with scratch_folder("strips") as folder:
         libraries = [
-            _built(module, heights, known, Path(name) / str(index), progress) for index, heights in enumerate(variants)
+            _built(module, heights, known, folder / str(index), progress) for index, heights in enumerate(variants)
         ]
         _run_in_turn(module, libraries, times, runs, progress)
     return {chain.name: _record(chain.name, variants, times, module.target, network) for chain in wanted}

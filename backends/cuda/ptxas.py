@@ -6,9 +6,9 @@ import re
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mdcompiler.errors import InternalError
+from mdcompiler.scratch import scratch_folder
 
 _SECONDS = 600
 _ENTRY = re.compile(r"Compiling entry function '(\w+)'")
@@ -45,8 +45,7 @@ class Assembled:
 
 def assemble(ptx: str, arch: str, ptxas: Path) -> Assembled:
     """`ptx` as machine code for `arch`. Raises InternalError with the assembler's words."""
-    with TemporaryDirectory(prefix="mdc-ptxas-") as name:
-        folder = Path(name)
+    with scratch_folder("ptxas") as folder:
         (folder / "kernel.ptx").write_text(ptx)
         command = [str(ptxas), "-v", f"-arch={arch}", "-O3", "kernel.ptx", "-o", "kernel.cubin"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_SECONDS, check=False)

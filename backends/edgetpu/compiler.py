@@ -7,12 +7,11 @@ and a predicted mapping; with it also `model_edgetpu.tflite`, which the chip run
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from mdcompiler.backends.edgetpu.compiler_log import CompilerLog, parse_log
 from mdcompiler.backends.tflite.device_compiler import DeviceCompiler
+from mdcompiler.scratch import scratch_folder
 
 PROGRAM = "edgetpu_compiler"
 COMPILED_FILE = "model_edgetpu.tflite"
@@ -37,8 +36,7 @@ def find_compiler() -> str | None:
 
 def run_compiler(program: str, file: bytes) -> Compiled:
     """Compile a `.tflite` file. Raises UnsupportedError with the compiler's last words when it does not."""
-    with tempfile.TemporaryDirectory(prefix="mdcompiler-edgetpu-") as name:
-        folder = Path(name)
+    with scratch_folder("edgetpu") as folder:
         source = folder / "model.tflite"
         source.write_bytes(file)
         words = _COMPILER.run([program, "-s", "-o", str(folder), str(source)])

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mdcompiler.backends.clib.link import runtime_files
 from mdcompiler.errors import InternalError, MissingToolError
+from mdcompiler.scratch import scratch_folder
 from mdcompiler.target import Target
 
 _SECONDS = 600
@@ -81,8 +81,7 @@ def link_archive(model: HexagonFiles) -> dict[str, bytes]:
 
 def _run(commands: Sequence[Sequence[str]], content: Mapping[str, bytes]) -> dict[str, bytes]:
     """Run commands of zig in a folder with these files; all files that are new there."""
-    with TemporaryDirectory(prefix="mdc-hexagon-") as name:
-        folder = Path(name)
+    with scratch_folder("hexagon") as folder:
         for file_name, data in content.items():
             (folder / file_name).write_bytes(data)
         for command in commands:

@@ -6,8 +6,6 @@ Packets issue one a cycle at best; what a real processor adds (waiting for loads
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -16,6 +14,7 @@ from mdcompiler.backends.clib.count_bench import CountBench, run_program
 from mdcompiler.backends.hexagon import machine
 from mdcompiler.backends.hexagon.link import link_files
 from mdcompiler.errors import InternalError
+from mdcompiler.scratch import scratch_folder
 from mdcompiler.target import Target
 
 _MARGIN_BYTES = 1 << 12
@@ -56,8 +55,8 @@ class PacketBench(CountBench):
         return [sum(next(counts) * tasks for _, tasks in item.steps) for item in candidates]
 
     def _output(self, program: bytes) -> str:
-        with TemporaryDirectory(prefix="mdc-count-") as name:
-            path = Path(name) / "program"
+        with scratch_folder("count") as folder:
+            path = folder / "program"
             path.write_bytes(program)
             path.chmod(0o700)
             done = run_program([*self._launcher, str(path)], path.parent)

@@ -16,8 +16,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -26,6 +24,7 @@ from mdcompiler.artifact import Artifact, open_artifact
 from mdcompiler.backends.hexagon import machine
 from mdcompiler.backends.hexagon.backend import PROGRAM
 from mdcompiler.errors import InternalError, MdcError
+from mdcompiler.scratch import scratch_folder
 
 PACKET_MACS = 256
 """Multiply-adds of one packet of two `vrmpy`: 2 x 32 lanes x 4 bytes."""
@@ -129,10 +128,10 @@ def _line(row: BlockCount) -> str:
 
 def _count(artifact: Artifact, counter: str) -> dict[str, int]:
     """Kernel -> count, of one run on inputs of zeros: no kernel's path depends on them but the detections'."""
-    with TemporaryDirectory(prefix="mdc-report-") as name:
+    with scratch_folder("report") as folder:
         inputs = []
         for index, item in enumerate(artifact.manifest.inputs):
-            path = Path(name) / f"input_{index}"
+            path = folder / f"input_{index}"
             path.write_bytes(np.zeros(item.shape, item.dtype).tobytes())
             inputs.append(str(path))
         command = [*machine.launcher(), str(artifact.directory / PROGRAM), "-k", *inputs]

@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdcompiler.errors import MissingToolError, UnsupportedError
+from mdcompiler.scratch import scratch_folder
 
 PACKAGE = "onnxruntime-qnn"
 WORKER = "mdcompiler.backends.htp.worker"
@@ -70,8 +70,7 @@ def compile_context(model: bytes, options: Mapping[str, str]) -> Context:
     Raises UnsupportedError with QNN's last words when it leaves a node to the processor or fails.
     """
     check_installed()
-    with tempfile.TemporaryDirectory(prefix="mdcompiler-htp-") as name:
-        folder = Path(name)
+    with scratch_folder("htp") as folder:
         (folder / _INPUT).write_bytes(model)
         job = {"do": "compile", "model": _INPUT, "out": CONTEXT_MODEL, "options": dict(options)}
         words = _call(folder, job, "compiling for HTP")
@@ -87,8 +86,7 @@ def run_context(context: Context, inputs: list[Array], outputs: int) -> list[Arr
     Raises UnsupportedError when QNN does not open the context or fails.
     """
     check_installed()
-    with tempfile.TemporaryDirectory(prefix="mdcompiler-htp-") as name:
-        folder = Path(name)
+    with scratch_folder("htp") as folder:
         (folder / CONTEXT_MODEL).write_bytes(context.model)
         (folder / CONTEXT_BINARY).write_bytes(context.binary)
         np.savez(folder / "inputs.npz", **_by_order(inputs))

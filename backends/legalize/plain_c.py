@@ -18,12 +18,11 @@ Anything that calls TVM's runtime for real (packed functions) raises Unsupported
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdcompiler.errors import UnsupportedError
+from mdcompiler.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule, Var
@@ -61,8 +60,8 @@ def compile_plain_c(functions: Mapping[str, PrimFunc], llvm_target: Mapping[str,
 
 def object_bytes(library: Any) -> bytes:
     """The machine code of a built module as a relocatable object file."""
-    with tempfile.TemporaryDirectory(prefix="mdc-object-") as folder:
-        path = Path(folder) / "kernels.o"
+    with scratch_folder("object") as folder:
+        path = folder / "kernels.o"
         library.write_to_file(str(path), "o")
         return path.read_bytes()
 

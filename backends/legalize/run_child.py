@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from mdcompiler.errors import InternalError, UnsupportedError
 from mdcompiler.kernel import Kernel
 from mdcompiler.names import identifier
 from mdcompiler.operators import OPSET
+from mdcompiler.scratch import scratch_folder
 
 WORKER = "mdcompiler.backends.legalize.worker"
 _START_SECONDS = 60
@@ -72,8 +72,8 @@ def try_legalize(
     worker: str = WORKER,
 ) -> list[LegalKernel | Refusal]:
     """As `legalize_all`, but each kernel's refusal stands in its place. worker: module the child runs."""
-    with tempfile.TemporaryDirectory(prefix="mdc-legalize-") as name:
-        folders = [Path(name) / f"{index:06d}" for index in range(len(kernels))]
+    with scratch_folder("legalize") as top:
+        folders = [top / f"{index:06d}" for index in range(len(kernels))]
         for folder, kernel, prefix in zip(folders, kernels, _prefixes(kernels), strict=True):
             reason = why_not(kernel)
             if reason:
@@ -82,7 +82,7 @@ def try_legalize(
             else:
                 job = Job(prefix, dict(llvm_target), alignment_bytes, kernel.macs)
                 write_job(folder, job, subgraph(kernel, opset))
-        _answer_all(Path(name), folders, worker)
+        _answer_all(top, folders, worker)
         return [_result(kernel, folder) for kernel, folder in zip(kernels, folders, strict=True)]
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
 from mdcompiler.backends.tflite.device_compiler import DeviceCompiler
 from mdcompiler.errors import MissingToolError, UnsupportedError
+from mdcompiler.scratch import scratch_folder
 
 PACKAGE = "ethosu"
 MODULE = "ethosu.vela"
@@ -43,8 +42,7 @@ def check_vela(accelerator: str) -> None:
 
 def run_vela(file: bytes, accelerator: str) -> VelaOutput:
     """Compile a `.tflite` file. Raises UnsupportedError with Vela's last words when it does not."""
-    with tempfile.TemporaryDirectory(prefix="mdcompiler-vela-") as name:
-        folder = Path(name)
+    with scratch_folder("vela") as folder:
         source, out = folder / "model.tflite", folder / "out"
         source.write_bytes(file)
         options = ["--accelerator-config", accelerator, "--output-dir", str(out), "--verbose-performance"]

@@ -85,11 +85,11 @@ def bench(
 
 def verify(directory: DirectoryArgument) -> None:
     """Compare every file of an artifact with its hash, then run its check."""
-    from mdcompiler.artifact import open_artifact
+    from mdcompiler.artifact import verified_artifact
     from mdcompiler.self_check import check_faults
     from mdcompiler.tolerance import tolerance_of
 
-    artifact = open_artifact(directory)
+    artifact = verified_artifact(directory)
     count = len(artifact.manifest.files)
     if artifact.manifest.check:
         print(f"{directory}: {count} files are as the manifest says; no check to run: {artifact.manifest.check}")

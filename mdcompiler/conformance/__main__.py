@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from mdcompiler.backend import Backend
 from mdcompiler.conformance import CHECKS, MODELS, ConformanceError, Trial, default_target, try_model
 from mdcompiler.errors import MdcError, MissingToolError, UnsupportedError
 from mdcompiler.registry import backend as find_backend
+from mdcompiler.scratch import scratch_folder
 from mdcompiler.target import Target, find_target
 
 
@@ -28,9 +27,9 @@ def report(backend: Backend, target: Target) -> list[tuple[str, str, str]]:
 
 
 def _verdict(trial: Trial, check: str) -> str:
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder("conformance") as folder:
         try:
-            CHECKS[check](trial, Path(folder))
+            CHECKS[check](trial, folder)
         except (ConformanceError, MdcError) as error:
             return str(error)
     return "ok"

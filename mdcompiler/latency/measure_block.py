@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from mdcompiler.lowering.writer import GraphWriter
 from mdcompiler.operators import IR_VERSION, OPSET, attach_functions
 from mdcompiler.quantization.options import Quantize
 from mdcompiler.registry import backend
+from mdcompiler.scratch import scratch_folder
 from mdcompiler.self_check import seeded_inputs
 from mdcompiler.spec.network import PlacedBlock
 from mdcompiler.target import Target
@@ -66,10 +66,10 @@ def measure_block(
     """
     from mdcompiler.compiler import compile as compile_network
 
-    with tempfile.TemporaryDirectory(prefix="mdc-block-") as folder:
-        path = Path(folder) / "block.onnx"
+    with scratch_folder("block") as folder:
+        path = folder / "block.onnx"
         onnx.save(block_model(block), path)
-        calibration = _noise(block, Path(folder) / "noise.npz") if precision == "int8" else None
+        calibration = _noise(block, folder / "noise.npz") if precision == "int8" else None
         artifact = compile_network(
             path, target, Path(folder) / "out", precision=precision, calibration=calibration, threads=1, check=False
         )

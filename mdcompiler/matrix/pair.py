@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import SubprocessError
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ from mdcompiler.matrix.real_taps import integers_of, make_real
 from mdcompiler.matrix.report import BlockRow, PairRow
 from mdcompiler.module import Module
 from mdcompiler.quantization.steps import is_integer
+from mdcompiler.scratch import scratch_folder
 from mdcompiler.self_check import seeded_inputs
 from mdcompiler.tolerance import tolerance_of
 
@@ -140,9 +140,9 @@ def _tapped_values(job: Job, network: Network, prepared: Prepared, module: Modul
 
 
 def _run_build(job: Job, network: Network, prepared: Prepared, module: Module) -> dict[str, NDArray[Any]]:
-    with TemporaryDirectory(prefix="mdc-matrix-") as name:
+    with scratch_folder("tapped") as folder:
         manifest, files = job.build(module, network.source, {})
-        with Detector.open(write_artifact(Path(name) / "tapped", manifest, files, _not_inspected)) as detector:
+        with Detector.open(write_artifact(folder / "tapped", manifest, files, _not_inspected)) as detector:
             return detector.run(seeded_inputs(prepared.inputs))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mdcompiler.backend import why_not_run
 from mdcompiler.compiler import Job
@@ -17,6 +16,7 @@ from mdcompiler.matrix.pair import compile_pair, refused_blocks, report_pair
 from mdcompiler.matrix.report import Matrix, PairRow, Verdict
 from mdcompiler.matrix.store import Store, artifact_key, check_folder
 from mdcompiler.names import unique
+from mdcompiler.scratch import scratch_folder
 
 Say = Callable[[str], None]
 
@@ -30,8 +30,8 @@ def run_matrix(options: MatrixOptions, folder: Path, say: Say = lambda text: Non
     check_folder(folder)
     rows: list[PairRow] = []
     for network in options.networks:
-        with TemporaryDirectory(prefix="mdc-matrix-") as scratch:
-            rows += _Loop(options, folder, Path(scratch), say, {row.network for row in rows}).rows(network)
+        with scratch_folder("matrix") as scratch:
+            rows += _Loop(options, folder, scratch, say, {row.network for row in rows}).rows(network)
     noise = options.calibration is None and any(row.precision == "int8" for row in rows)
     return Matrix(pairs=tuple(rows), notes=(NOISE_NOTE,) if noise else ())
 
