@@ -146,7 +146,8 @@ def over_elements(f: Function, size: int, lanes: int, body: Callable[[Expr, int]
     vectors, rest = divmod(size, lanes)
     per_task = FLAT_CHUNK // lanes
     with f.range() as task:
-        last = tirx.min(vectors, (task + 1) * per_task) if vectors % per_task else (task + 1) * per_task
+        whole = size % FLAT_CHUNK == 0  # else the last task has fewer vectors, or none
+        last = (task + 1) * per_task if whole else tirx.min(vectors, (task + 1) * per_task)
         if vectors:
             with f.loop(task * per_task, f.let("last", last), "vector") as vector:
                 body(vector * lanes, lanes)
