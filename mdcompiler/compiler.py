@@ -5,7 +5,6 @@ read -> simplify -> fuse -> quantize -> place -> emit -> check against the refer
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from mdcompiler.meaning import check_meaning
 from mdcompiler.module import Module
 from mdcompiler.passes import builtin_passes
 from mdcompiler.pipeline import Pipeline
+from mdcompiler.processes import compile_processes
 from mdcompiler.progress import Progress, silent
 from mdcompiler.quantization.options import Quantize
 from mdcompiler.read_network import Request, describe_source, read_network
@@ -69,7 +69,7 @@ def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as 
     height_px, width_px = (size, size) if isinstance(size, int) else size or (None, None)
     request = Request(spec, weights, seed, raw, width, height_px, width_px)
     quantization = Quantize(Path(calibration)) if isinstance(calibration, (str, Path)) else calibration
-    job = Job(request, _target(target), precision, threads or os.cpu_count() or 1, check, progress, quantization)
+    job = Job(request, _target(target), precision, threads or compile_processes(), check, progress, quantization)
     return job.compile(None if out is None else Path(out))
 
 

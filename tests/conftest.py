@@ -12,8 +12,11 @@ from hypothesis import HealthCheck, settings
 from mdcompiler.cli import run
 
 ROOT = Path(__file__).resolve().parents[1]
+_KEPT = ("MDC_SHARED_DATA", "MDC_CC", "MDC_CACHE", "MDC_PROCESSES")
 Mdc = Callable[..., tuple[int, str, str]]
 
+# Tests run side by side already, and each process that compiles begins with a second of imports.
+os.environ.setdefault("MDC_PROCESSES", "1")
 # A compile takes as long as the machine is busy, so no example has a deadline.
 settings.register_profile("mdcompiler", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("mdcompiler")
@@ -45,7 +48,7 @@ def mdc(capfd: pytest.CaptureFixture[str]) -> Mdc:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's MDC_ variables change no test."""
     for name in os.environ:
-        if name.startswith("MDC_") and name not in ("MDC_SHARED_DATA", "MDC_CC", "MDC_CACHE"):
+        if name.startswith("MDC_") and name not in _KEPT:
             monkeypatch.delenv(name)
 
 

@@ -7,7 +7,6 @@ decides; strips that are no slower win, because they need less memory.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from mdcompiler.backends.clib.strip_chain import Chain, chains
 from mdcompiler.backends.kernels.choose_schedule import Chooser
 from mdcompiler.backends.kernels.templates import tools
 from mdcompiler.module import Module
+from mdcompiler.processes import compile_processes
 from mdcompiler.progress import Progress
 from mdcompiler.scratch import scratch_folder
 from mdcompiler.target import Target
@@ -109,7 +109,7 @@ def _by_kernel(profile: Sequence[tuple[str, int]]) -> Counter[str]:
 
 def _built(module: Module, heights: _Heights, known: Records, folder: Path, progress: Progress) -> SharedLibrary:
     """One variant of the network, loaded."""
-    library = write_library(module, progress, os.cpu_count() or 1, _PREFIX, heights, Chooser(module.target, known))
+    library = write_library(module, progress, compile_processes(), _PREFIX, heights, Chooser(module.target, known))
     folder.mkdir()
     path = folder / f"{_PREFIX}.so"
     path.write_bytes(linked(library, module.target, progress))

@@ -65,9 +65,9 @@ def compile_network(
 ) -> None:
     """Compile a network for a machine."""
     _refuse_what_is_not_there(tune)
-    import os
 
     from mdcompiler.compiler import Job
+    from mdcompiler.processes import compile_processes
     from mdcompiler.read_network import Request
     from mdcompiler.target import find_target
 
@@ -84,7 +84,7 @@ def compile_network(
         allow_degraded=allow_degraded,
     )
     with shown_progress() as progress:
-        workers = threads or os.cpu_count() or 1
+        workers = threads or compile_processes()
         job = Job(request, find_target(target), precision, workers, check, progress, quantization)
         if stop_after is not None:
             _write_graph(job, stop_after, out)

@@ -37,11 +37,10 @@ def matrix(
     json: JsonOption = False,
 ) -> None:
     """Compile networks for many targets, run what can run here, and report on all of them together."""
-    import os
-
     from mdcompiler.matrix import MatrixOptions, run_matrix, write_reports
     from mdcompiler.matrix.markdown import as_markdown, check_place, put_into
     from mdcompiler.matrix.text import as_text
+    from mdcompiler.processes import compile_processes
 
     height_px, width_px = parse_size(size)
     names = tuple(dict.fromkeys(name.strip() for name in targets.split(",") if name.strip()))
@@ -58,7 +57,7 @@ def matrix(
         width_px=width_px,
         blocks=blocks,
         allow_degraded=allow_degraded,
-        threads=threads or os.cpu_count() or 1,
+        threads=threads or compile_processes(),
     )
     if into is not None:
         check_place(into)

@@ -74,7 +74,7 @@ def check_module(module: Module, pipeline: Pipeline, rule: Scheme, inputs: dict[
     pipeline.run(module, backend.passes(module.target))
     refused = {k.name: reason for k in kernels(module.graph) if (reason := backend.why_not(k, module.target))}
     assert not refused, "every quantized kernel has an integer template"
-    emission = backend.emit(module, silent, 2)
+    emission = backend.emit(module, silent, 1)
     for name, content in emission.files.items():
         (folder / name).write_bytes(content)
     manifest = {"inputs": input_specs(module), "outputs": output_specs(module)}

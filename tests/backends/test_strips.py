@@ -45,7 +45,7 @@ def run(
     """Outputs and facts of the network with all chains over strips of `rows` rows; 0: no strips."""
     monkeypatch.setattr(emit_library, "strip_chooser", lambda chooser: lambda chain: min(rows, chain.rows))
     backend = CpuBackend()
-    emission = backend.emit(module, silent, 2)
+    emission = backend.emit(module, silent, 1)
     folder.mkdir(exist_ok=True)
     for name, content in emission.files.items():
         (folder / name).write_bytes(content)

@@ -44,7 +44,7 @@ def emulated_kernels(cuda_file: Path, out: Path) -> Path:
     table = "\n".join([*calls, "const emulated_kernel emulated_kernels[] = {", *rows, "    {0, 0, 0, 0}};"])
     source = out.with_suffix(".cpp")
     source.write_text(f'#include "emulation.h"\n{text}\n{table}\n')
-    command = [sys.executable, "-m", "ziglang", "c++", *_FLAGS, f"-I{HERE}", str(source), "-o", str(out)]
+    command = [sys.executable, "-m", "ziglang", "cc", *_FLAGS, f"-I{HERE}", str(source), "-o", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return out

@@ -42,7 +42,7 @@ CUDA = backend("cuda")
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory, _compilers: None) -> Artifact:
-    return mdcompiler.compile(SMALL, "jetson-orin", tmp_path_factory.mktemp("orin") / "out", threads=2)
+    return mdcompiler.compile(SMALL, "jetson-orin", tmp_path_factory.mktemp("orin") / "out")
 
 
 @pytest.mark.parametrize("network", zoo_names())

@@ -61,7 +61,7 @@ def run_both(
     pipeline.run(module, backend.passes(module.target))
     refused = {k.name: reason for k in kernels(module.graph) if (reason := backend.why_not(k, module.target))}
     assert not refused, "every kernel has a template"
-    for name, content in backend.emit(module, silent, 2).files.items():
+    for name, content in backend.emit(module, silent, 1).files.items():
         (folder / name).write_bytes(content)
     model = backend.load(folder, {"inputs": input_specs(module), "outputs": output_specs(module)}, 1)
     try:
