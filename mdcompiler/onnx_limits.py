@@ -6,14 +6,16 @@ documentation states it. `check_limits` asks them all and names the node.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import onnx
 
 from mdcompiler.errors import ModelError
+from mdcompiler.foreign import shortened
 from mdcompiler.operators import DOMAIN, operator_names
 
 MAX_NODES = 20_000
+MAX_NAME_CHARACTERS = 4096
 NEWEST_OPSET = 26
 """Newest opset that every tool underneath has been tried with."""
 OLDEST_OPSET = 7
@@ -46,6 +48,22 @@ def functions(model: onnx.ModelProto) -> str | None:
         f"it defines the function {foreign[0].domain}.{foreign[0].name}. "
         "Expand functions first with onnx.inliner.inline_local_functions"
     )
+
+
+def names(model: onnx.ModelProto) -> str | None:
+    """Names of nodes and tensors have at most 4,096 characters: artifacts and reports are full of them."""
+    longest = max(_names(model.graph), key=len, default="")
+    if len(longest) <= MAX_NAME_CHARACTERS:
+        return None
+    return (
+        f"it has a name of {len(longest)} characters, {shortened(longest, 40)!r}; at most {MAX_NAME_CHARACTERS} are "
+        "read. Give its nodes and tensors short names"
+    )
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[str]:
+    yield from (item.name for side in (graph.node, graph.input, graph.output, graph.initializer) for item in side)
+    yield from (name for node in graph.node for side in (node.input, node.output) for name in side)
 
 
 def opset(model: onnx.ModelProto) -> str | None:
@@ -97,7 +115,7 @@ def chance(node: onnx.NodeProto) -> str | None:
     return f"{node.op_type} draws random numbers. Remove it before the export" if node.op_type in _RANDOM else None
 
 
-MODEL_LIMITS: tuple[Callable[[onnx.ModelProto], str | None], ...] = (size, functions, opset, sparse)
+MODEL_LIMITS: tuple[Callable[[onnx.ModelProto], str | None], ...] = (size, names, functions, opset, sparse)
 NODE_LIMITS: tuple[Callable[[onnx.NodeProto], str | None], ...] = (control_flow, domain, training, chance)
 
 

@@ -28,6 +28,7 @@ from mdcompiler.module import Module, replace_constant_nodes
 from mdcompiler.names import name_all
 from mdcompiler.onnx_file import load_file, tensors
 from mdcompiler.onnx_limits import ELEMENT_TYPES, check_limits
+from mdcompiler.onnx_metadata import check_metadata
 from mdcompiler.onnx_operands import check_operands
 from mdcompiler.onnx_order import sort_nodes
 from mdcompiler.onnx_shapes import fix_batch, infer_shapes
@@ -85,6 +86,7 @@ def prepare_model(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     check_limits(model)
+    check_metadata(model)
     plain = detach_functions(model)
     for entry in plain.opset_import:
         entry.domain = "" if entry.domain == "ai.onnx" else entry.domain
@@ -136,8 +138,6 @@ def _check_marks(module: Module) -> None:
                 raise ModelError(f"node {node.name!r}: {key} is {node.attrs[key]!r}; a text. Remove this mark.")
         if node.attrs.get(KIND, "generic") not in tuple(KINDS):
             raise ModelError(f"node {node.name!r}: {KIND} is {node.attrs[KIND]!r}; one of {', '.join(KINDS)}.")
-    if not isinstance(module.history, list) or not all(isinstance(name, str) for name in module.history):
-        raise ModelError("the metadata entry mdc.history is no list of pass names. Remove it.")
     try:
         kernels(module.graph)
     except InternalError as error:

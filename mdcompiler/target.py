@@ -32,9 +32,9 @@ class Target(NamedData):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(min_length=1)
-    backend: str = Field(min_length=1)
-    description: str = ""
+    name: str = Field(min_length=1, max_length=100)
+    backend: str = Field(min_length=1, max_length=100)
+    description: str = Field(default="", max_length=2000)
     llvm: dict[str, Any] = Field(default_factory=dict)
     vector_bytes: int = Field(default=16, ge=4, le=1024)
     vector_registers: int = Field(default=16, ge=4, le=256)

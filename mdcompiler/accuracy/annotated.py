@@ -17,6 +17,7 @@ from mdcompiler.calibration.probe import Arrays, Probe
 from mdcompiler.calibration.samples import PictureFiles, open_samples, spread
 from mdcompiler.detections import Detection, detections_from, postprocess
 from mdcompiler.errors import InputError
+from mdcompiler.foreign import is_file, is_folder
 from mdcompiler.module import Module
 from mdcompiler.read_network import labels_of, picture_of
 
@@ -42,7 +43,7 @@ class Annotated:
     def _samples(self, module: Module) -> Iterator[tuple[str, Arrays]]:
         rows = self.annotations.pictures()
         names = [Path(str(row["file_name"])).name for row in rows]
-        if self.calibration.is_dir():
+        if is_folder(self.calibration):
             picture = picture_of(module)
             assert picture is not None, "the network was looked at when the annotations were read"
             files = PictureFiles(tuple(self.calibration / name for name in names), picture)
@@ -66,7 +67,7 @@ def open_annotated(path: Path, calibration: Path, module: Module) -> Annotated:
             "precision. Leave the annotations out, or give a spec with `classes`."
         )
     read = read_annotations(path, calibration, labels)
-    count = None if calibration.is_dir() else len(open_samples(calibration, module, _ROWS))
+    count = None if is_folder(calibration) else len(open_samples(calibration, module, _ROWS))
     there = [row for row in read.pictures() if _is_there(row, calibration, count)]
     if not there:
         where = "`file_name` must name a picture there" if count is None else f"`id` must be a row, 0 to {count - 1}"
@@ -77,7 +78,7 @@ def open_annotated(path: Path, calibration: Path, module: Module) -> Annotated:
 
 def _is_there(row: dict[str, Any], calibration: Path, count: int | None) -> bool:
     if count is None:
-        return (calibration / Path(str(row["file_name"])).name).is_file()
+        return is_file(calibration / Path(str(row["file_name"])).name)
     return isinstance(row["id"], int) and 0 <= row["id"] < count
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdcompiler.constants import constant
+from mdcompiler.errors import ModelError
 from mdcompiler.module import Module
 from mdcompiler.postprocess import is_postprocess, options_of
 from mdcompiler.postprocess_options import PostprocessOptions
@@ -58,6 +59,12 @@ def _raw_head(module: Module, height: int, width: int) -> DetectorHead | None:
 
     spec = parse_spec(text, "mdc.spec")
     anchors = make_anchors(spec.head.anchors, build_network(spec).sizes)
+    ends = {tensor.name: tuple(tensor.shape) for tensor in module.graph.outputs}
+    if ends[BOXES] != (1, len(anchors), 4) or ends[SCORES] != (1, len(anchors), spec.head.class_slots):
+        raise ModelError(
+            f"the metadata mdc.spec describes {len(anchors)} anchors of {spec.head.class_slots} classes, the network "
+            f"gives {BOXES}{list(ends[BOXES])} and {SCORES}{list(ends[SCORES])}. Remove the entry, or lower it again."
+        )
     return DetectorHead(BOXES, SCORES, anchors, postprocess_options(spec.postprocess), height, width)
 
 

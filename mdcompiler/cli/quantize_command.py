@@ -92,7 +92,12 @@ def _record(request: Any, target: str, options: Any) -> dict[str, Any]:
     with shown_progress() as progress:
         job = Job(request, find_target(target), "int8", progress=progress, quantization=options)
         module = job.graph_after("quantize")
-    record: dict[str, Any] = json.loads(module.metadata["mdc.accuracy"])
+    record: dict[str, Any] = json.loads(module.metadata.get("mdc.accuracy", "{}"))
+    if "sensitivity" not in record:
+        raise UnsupportedError(
+            f"quantizing {request.network}: the network has integers already, so there is nothing to measure. "
+            "Give the float network that it was made from."
+        )
     return record
 
 

@@ -18,6 +18,8 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from mdcompiler.data_file import NamedData, find_data, parse_data_file, shipped_data
+from mdcompiler.errors import TargetError
+from mdcompiler.foreign import shortened
 from mdcompiler.quantization.affine import Array, weight_quantization
 from mdcompiler.weights.quantization import Quantization
 
@@ -38,8 +40,8 @@ class Scheme(NamedData):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(min_length=1)
-    description: str = ""
+    name: str = Field(min_length=1, max_length=100)
+    description: str = Field(default="", max_length=2000)
     activation: Literal["uint8", "int8"]
     wide_activation: Literal["uint16", "int16", ""] = ""
     symmetric_activations: bool = False
@@ -48,7 +50,7 @@ class Scheme(NamedData):
     symmetric_weights: bool
     bias: Literal["int32"] = "int32"
     rounding: Rounding
-    may_stay_float: tuple[str, ...] = ("postprocess",)
+    may_stay_float: tuple[str, ...] = Field(default=("postprocess",), max_length=100)
 
     def dtype(self, precision: Precision) -> str:
         """Type of activations in `precision`, "" when this scheme has none (float always has none)."""
@@ -94,4 +96,11 @@ def read_scheme(metadata: Mapping[str, str]) -> Scheme | None:
     noted = metadata.get(SCHEME_KEY, "")
     if noted.startswith("{"):
         return parse_data_file(noted, f"in the metadata {SCHEME_KEY}", "scheme", Scheme)
-    return find_scheme(noted) if noted else None
+    shipped = shipped_schemes()
+    # a note is no path: a network may not choose which of the user's files are read
+    if noted and noted not in shipped:
+        raise TargetError(
+            f"the metadata {SCHEME_KEY} names the quantization scheme {shortened(noted, 80)!r}, which does not ship; "
+            f"there are {', '.join(shipped)}. Quantize the float network again."
+        )
+    return shipped.get(noted)
