@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import external_data_helper
 
 from mdcompiler.errors import ModelError
+from mdcompiler.foreign import is_file, open_file, read_file, refusing, shortened
+from mdcompiler.onnx_graph import nested_graphs
 
 MAX_FILE_BYTES = (2 << 30) - 1
 """Largest model, weights beside it included: protobuf's own limit."""
+_MOST_DIGITS = 18
+"""Of an offset or a length: they fit 64 bits."""
 
 
 def load_file(path: Path) -> onnx.ModelProto:
@@ -21,73 +24,81 @@ def load_file(path: Path) -> onnx.ModelProto:
     Raises ModelError when the file cannot be read, is no ONNX, is too large, or names weights outside its
     folder.
     """
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ModelError(
-                f"{path} has {path.stat().st_size} bytes; at most {MAX_FILE_BYTES} can be read. Use a smaller model."
-            )
-        model = onnx.load_model_from_string(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}. Check the path.") from error
-    except (DecodeError, RuntimeError, ValueError) as error:
-        raise ModelError(
-            f"{path} is no ONNX model or was cut short ({error}). Export or copy it again; a file ends in .onnx "
-            "and `onnx.checker.check_model` accepts it."
-        ) from error
-    _load_weights(model, path)
+    with refusing(f"{path} cannot be read", ModelError, "Check the path."):
+        content = read_file(path, MAX_FILE_BYTES)
+    advice = "Export or copy it again; a file ends in .onnx and `onnx.checker.check_model` accepts it."
+    with refusing(f"{path} is no ONNX model or was cut short", ModelError, advice):
+        model = onnx.load_model_from_string(content)
+    outside = [tensor for tensor in tensors(model) if external_data_helper.uses_external_data(tensor)]
+    with refusing(f"{path}: reading the weights beside it", ModelError, "Export the model again."):
+        _load_weights(outside, path)
     return model
 
 
-def _load_weights(model: onnx.ModelProto, path: Path) -> None:
-    outside = [tensor for tensor in tensors(model) if external_data_helper.uses_external_data(tensor)]
-    if not outside:
-        return
-    folder = path.parent.resolve()
-    total = sum(_checked_bytes(tensor, folder, path) for tensor in outside)
+def _load_weights(outside: list[onnx.TensorProto], path: Path) -> None:
+    parts = [_part(tensor, path) for tensor in outside]
+    total = sum(length for _, _, length in parts)
     if total > MAX_FILE_BYTES:
-        raise ModelError(f"{path}: the weights beside it take {total} bytes; at most {MAX_FILE_BYTES}.")
-    for tensor in outside:
-        external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+        raise ModelError(
+            f"{path}: the weights beside it take {total} bytes; at most {MAX_FILE_BYTES} can be read. Use a smaller "
+            "model."
+        )
+    for tensor, (file, offset, length) in zip(outside, parts, strict=True):
+        with open_file(file) as stream:
+            stream.seek(offset)
+            tensor.raw_data = stream.read(length)
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor with values in the main graph: initializers and attributes."""
+    """Every tensor with values: initializers and attributes, of graphs inside nodes and of functions as well."""
     yield from model.graph.initializer
-    for node in model.graph.node:
+    yield from _inside(model.graph.node)
+    for body in model.functions:
+        yield from _inside(body.node)
+
+
+def _inside(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
+        for graph in nested_graphs(node):
+            yield from graph.initializer
+            yield from _inside(graph.node)
 
 
-def _checked_bytes(tensor: onnx.TensorProto, folder: Path, path: Path) -> int:
-    """How many bytes `tensor` reads from its file. Raises ModelError when they are not beside the model."""
+def _part(tensor: onnx.TensorProto, path: Path) -> tuple[Path, int, int]:
+    """The file, the first byte and the number of bytes of `tensor`. Raises ModelError when they are not beside the
+    model."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
+    where = f"{path}: weight {shortened(tensor.name, 80)!r} is stored in {shortened(location, 120)!r}"
+    folder = path.parent.resolve()
+    if not location or "\0" in location or Path(location).is_absolute() or ".." in Path(location).parts:
+        raise ModelError(f"{where}; only files in the folder of the model are read. Put the weights beside the model.")
+    if not is_file(folder / location):
+        raise ModelError(f"{where}, which is missing or no file. Copy it too.")
     file = (folder / location).resolve()
-    if not location or Path(location).is_absolute() or not file.is_relative_to(folder):
-        raise ModelError(
-            f"{path}: weight {tensor.name!r} is stored in {location!r}; only files in the folder of the model are "
-            "read. Put the weights beside the model."
-        )
-    if not file.is_file():
-        raise ModelError(f"{path}: weight {tensor.name!r} is stored in {location!r}, which is missing. Copy it too.")
+    if not file.is_relative_to(folder):
+        raise ModelError(f"{where}; only files in the folder of the model are read. Put the weights beside the model.")
     offset, available = _number(entries, "offset", 0, path), file.stat().st_size
     length = _number(entries, "length", max(available - offset, 0), path)
     if offset + length > available:
         raise ModelError(
-            f"{path}: weight {tensor.name!r} needs bytes {offset} to {offset + length} of {location}, which has "
-            f"{available}. The file was cut short: copy it again."
+            f"{where}, bytes {offset} to {offset + length}; the file has {available}. It was cut short: copy it again."
         )
-    return length
+    return file, offset, length
 
 
 def _number(entries: dict[str, str], key: str, missing: int, path: Path) -> int:
     text = entries.get(key)
     if text is None:
         return missing
-    if not text.isascii() or not text.isdigit():
-        raise ModelError(f"{path}: {key} of external data is {text!r}; a whole number. Export the model again.")
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
+        raise ModelError(
+            f"{path}: {key} of external data is {shortened(text, 40)!r}; a whole number. Export the model again."
+        )
     return int(text)

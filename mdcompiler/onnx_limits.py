@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 
 import onnx
 
-from mdcompiler.errors import ModelError
 from mdcompiler.foreign import shortened
 from mdcompiler.operators import DOMAIN, operator_names
 
@@ -39,15 +38,9 @@ def size(model: onnx.ModelProto) -> str | None:
     return f"it has {count} nodes; 1 to {MAX_NODES} can be compiled. Check that this is the right file"
 
 
-def functions(model: onnx.ModelProto) -> str | None:
-    """A model defines no functions of its own, those of the domain `mdc` excepted."""
-    foreign = [body for body in model.functions if body.domain != DOMAIN]
-    if not foreign:
-        return None
-    return (
-        f"it defines the function {foreign[0].domain}.{foreign[0].name}. "
-        "Expand functions first with onnx.inliner.inline_local_functions"
-    )
+def outputs(model: onnx.ModelProto) -> str | None:
+    """A model has an output."""
+    return None if model.graph.output else "it has no output. Export it with what it is to compute"
 
 
 def names(model: onnx.ModelProto) -> str | None:
@@ -115,18 +108,18 @@ def chance(node: onnx.NodeProto) -> str | None:
     return f"{node.op_type} draws random numbers. Remove it before the export" if node.op_type in _RANDOM else None
 
 
-MODEL_LIMITS: tuple[Callable[[onnx.ModelProto], str | None], ...] = (size, names, functions, opset, sparse)
-NODE_LIMITS: tuple[Callable[[onnx.NodeProto], str | None], ...] = (control_flow, domain, training, chance)
+MODEL_LIMITS: tuple[Callable[[onnx.ModelProto], str | None], ...] = (size, names, outputs, opset, sparse)
+NODE_LIMITS: tuple[Callable[[onnx.NodeProto], str | None], ...] = (domain, training, chance)
 
 
-def check_limits(model: onnx.ModelProto) -> None:
-    """Raise ModelError for the first limit that `model` breaks."""
-    for model_limit in MODEL_LIMITS:
-        reason = model_limit(model)
-        if reason:
-            raise ModelError(f"the ONNX model cannot be compiled: {reason}.")
-    for node in model.graph.node:
-        for node_limit in NODE_LIMITS:
-            reason = node_limit(node)
-            if reason:
-                raise ModelError(f"the ONNX model cannot be compiled: node {node.name!r} ({node.op_type}): {reason}.")
+def model_faults(model: onnx.ModelProto) -> list[str]:
+    """Every limit that `model` breaks, nodes left out."""
+    found = [limit(model) for limit in MODEL_LIMITS]
+    return [f"the ONNX model cannot be compiled: {reason}." for reason in found if reason]
+
+
+def node_faults(node: onnx.NodeProto) -> list[str]:
+    """Every limit that `node` breaks, as sentences."""
+    where = f"node {shortened(node.name, 80)!r} ({shortened(node.op_type, 80)})"
+    found = [limit(node) for limit in NODE_LIMITS]
+    return [f"the ONNX model cannot be compiled: {where}: {reason}." for reason in found if reason]

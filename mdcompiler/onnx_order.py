@@ -6,6 +6,7 @@ import networkx as nx
 import onnx
 
 from mdcompiler.errors import ModelError
+from mdcompiler.onnx_graph import reads
 
 
 def sort_nodes(model: onnx.ModelProto) -> None:
@@ -19,7 +20,7 @@ def sort_nodes(model: onnx.ModelProto) -> None:
     edges: nx.DiGraph[int] = nx.DiGraph()
     edges.add_nodes_from(range(len(nodes)))
     for index, node in enumerate(nodes):
-        edges.add_edges_from((maker[name], index) for name in node.input if name in maker)
+        edges.add_edges_from((maker[name], index) for name in reads(node) if name in maker)
     if all(before < after for before, after in edges.edges):
         return
     try:
@@ -40,7 +41,7 @@ def _given(model: onnx.ModelProto) -> set[str]:
 def _check_sources(model: onnx.ModelProto, maker: dict[str, int]) -> None:
     known = _given(model) | maker.keys()
     for node in model.graph.node:
-        missing = next((name for name in node.input if name and name not in known), None)
+        missing = next((name for name in sorted(reads(node)) if name not in known), None)
         if missing is not None:
             raise ModelError(
                 f"node {node.name!r} ({node.op_type}) reads {missing!r}, which nothing makes. Export the model again."

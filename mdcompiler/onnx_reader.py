@@ -17,21 +17,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from mdcompiler.convert_opset import converted
 from mdcompiler.errors import InternalError, MdcError, ModelError
+from mdcompiler.foreign import reason as reason_of
+from mdcompiler.foreign import shortened
 from mdcompiler.kernel import KERNEL, KIND, LAYOUT, kernels
 from mdcompiler.kernel_kinds import KINDS
 from mdcompiler.module import Module, replace_constant_nodes
 from mdcompiler.names import name_all
+from mdcompiler.onnx_faults import raise_faults
 from mdcompiler.onnx_file import load_file, tensors
-from mdcompiler.onnx_limits import ELEMENT_TYPES, check_limits
+from mdcompiler.onnx_functions import without_functions
+from mdcompiler.onnx_graph import all_nodes, drop_unneeded
+from mdcompiler.onnx_limits import ELEMENT_TYPES, model_faults, node_faults
 from mdcompiler.onnx_metadata import check_metadata
 from mdcompiler.onnx_operands import check_operands
 from mdcompiler.onnx_order import sort_nodes
-from mdcompiler.onnx_shapes import fix_batch, infer_shapes
+from mdcompiler.onnx_shapes import fix_batch, infer_shapes, input_faults
+from mdcompiler.onnx_types import element_name
 from mdcompiler.operators import IR_VERSION, attach_functions, detach_functions
 from mdcompiler.target import Target
 from mdcompiler.verify import check_structure
@@ -57,8 +64,17 @@ def module_from_model(model: onnx.ModelProto, target: Target) -> Module:
         name_all(module.graph)
         check_structure(module)
         _check_marks(module)
-    module.original = model
+    module.original = _lean(model)
     return module
+
+
+def _lean(model: onnx.ModelProto) -> onnx.ModelProto:
+    """What the judge runs: the model of the file, without what no output needs and would take memory for nothing."""
+    kept = onnx.ModelProto()
+    kept.CopyFrom(model)
+    sort_nodes(kept)
+    drop_unneeded(kept.graph)
+    return kept
 
 
 @contextmanager
@@ -69,9 +85,9 @@ def _as_model_error() -> Iterator[None]:
     except MdcError:
         raise
     except Exception as error:
-        text = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"the ONNX model is damaged: {text}. Check it with onnx.checker.check_model and export it again."
+            f"the ONNX model is damaged: {reason_of(error)}. Check it with onnx.checker.check_model and export it "
+            "again."
         ) from error
 
 
@@ -85,15 +101,13 @@ def prepare_model(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
-    check_limits(model)
-    check_metadata(model)
-    plain = detach_functions(model)
-    for entry in plain.opset_import:
-        entry.domain = "" if entry.domain == "ai.onnx" else entry.domain
-    sort_nodes(plain)
-    _check_tensors(plain)
+    plain = _without_dead_code(model)
+    _check_limits(plain)
     changed = fix_batch(plain)
-    plain = infer_shapes(converted(plain))
+    _check_tensors(plain)
+    plain = infer_shapes(plain)
+    newer = converted(plain)
+    plain = plain if newer is plain else infer_shapes(newer)
     plain.ir_version = max(plain.ir_version, IR_VERSION)
     if changed:
         plain.metadata_props.add(key=BATCH, value="1")
@@ -102,23 +116,45 @@ def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     return plain
 
 
+def _without_dead_code(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model` with its nodes in order, its own functions written out, and only what an output needs."""
+    raise_faults(model_faults(model))
+    check_metadata(model)
+    plain = without_functions(detach_functions(model))
+    for owner in (*plain.opset_import, *all_nodes(plain.graph)):
+        if owner.domain == "ai.onnx":
+            owner.domain = ""
+    sort_nodes(plain)
+    drop_unneeded(plain.graph)
+    return plain
+
+
+def _check_limits(model: onnx.ModelProto) -> None:
+    """Raise ModelError with every limit that a node of `model` breaks; its inputs are looked at as well."""
+    found = [fault for node in model.graph.node for fault in node_faults(node)]
+    if found:
+        raise_faults([*found, *input_faults(model)])
+
+
 def _check_tensors(model: onnx.ModelProto) -> None:
     """Raise ModelError unless every weight has the type and the number of values it claims."""
-    for tensor in tensors(model):
-        reason = _unreadable(tensor)
-        if reason:
-            raise ModelError(
-                f"weight {tensor.name!r} of shape {list(tensor.dims)} cannot be read: {reason}. Export the model again."
-            )
+    raise_faults(
+        f"weight {tensor.name!r} of shape {list(tensor.dims)} cannot be read: {reason}. Export the model again."
+        for tensor in tensors(model)
+        if (reason := _unreadable(tensor))
+    )
 
 
 def _unreadable(tensor: onnx.TensorProto) -> str | None:
     if tensor.data_type not in ELEMENT_TYPES:
-        return f"its element type is {tensor.data_type}; allowed are floats of 16 to 64 bits, integers and booleans"
+        kind = element_name(tensor.data_type)
+        return f"its element type is {kind}; allowed are floats of 16 to 64 bits, integers and booleans"
     try:
-        numpy_helper.to_array(tensor)
+        values = numpy_helper.to_array(tensor)
     except Exception as error:
-        return str(error)
+        return reason_of(error)
+    if values.size and values.dtype.kind == "f" and not np.isfinite(values).any():
+        return "all its values are NaN or infinite, so that nothing it takes part in is a number"
     return None
 
 
@@ -126,7 +162,7 @@ def _check(model: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(attach_functions(detach_functions(model)), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
-        text = " ".join(str(error).split())[:300]
+        text = shortened(" ".join(str(error).split()))
         raise ModelError(f"the ONNX checker refuses the model: {text}. Export it again.") from error
 
 

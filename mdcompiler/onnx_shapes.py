@@ -6,9 +6,10 @@ import math
 
 import onnx
 
-from mdcompiler.errors import ModelError
+from mdcompiler.onnx_faults import raise_faults
 from mdcompiler.onnx_limits import ELEMENT_TYPES
-from mdcompiler.operators import DOMAIN, attach_functions, detach_functions
+from mdcompiler.onnx_types import element_name, is_fixed
+from mdcompiler.onnx_walk import Walk
 
 MAX_TENSOR_ELEMENTS = 1 << 29
 """Largest single tensor: 2 GiB of float32."""
@@ -23,87 +24,57 @@ def fix_batch(model: onnx.ModelProto) -> list[str]:
     changed = []
     for value in model.graph.input:
         extents = value.type.tensor_type.shape.dim
-        free = [axis for axis, extent in enumerate(extents) if not _is_fixed(extent)]
+        free = [axis for axis, extent in enumerate(extents) if not is_fixed(extent)]
         if value.name not in given and free == [0] and len(extents) > 1:
             extents[0].dim_value = 1
             changed.append(value.name)
     return changed
 
 
-def _is_fixed(extent: onnx.TensorShapeProto.Dimension) -> bool:
-    return extent.HasField("dim_value") and extent.dim_value >= 0
-
-
 def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of `model` with every tensor typed. Raises ModelError when one stays dynamic or is too large.
+    """A copy of `model` with every tensor typed, and what its shapes depend on computed.
 
-    What the file claims about inner tensors is not believed but inferred anew, outputs of `mdc` operators
-    excepted: their shapes depend on attributes in ways ONNX cannot infer.
+    What the file states about inner tensors is used only where nothing can be inferred. Raises ModelError with all
+    that is in the way when one stays dynamic or is too large.
     """
-    _check_inputs(model)
-    _forget(model)
-    try:
-        inferred = onnx.shape_inference.infer_shapes(
-            attach_functions(detach_functions(model)), check_type=True, strict_mode=True, data_prop=True
-        )
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
-        raise ModelError(
-            f"the shapes of the model do not fit together: {_short(error)}. Check the model with "
-            "onnx.checker.check_model(model, full_check=True) and export it again."
-        ) from error
-    result = detach_functions(inferred)
-    _check_all(result)
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    walk = Walk.of(result, tensor_fault)
+    raise_faults([*input_faults(result), *walk.faults])
+    walk.write(result.graph)
     return result
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def _check_inputs(model: onnx.ModelProto) -> None:
+def input_faults(model: onnx.ModelProto) -> list[str]:
+    """What is wrong with the inputs of `model`, which nothing inside it can mend."""
     given = {tensor.name for tensor in model.graph.initializer}
-    for value in model.graph.input:
-        if value.name not in given:
-            _check(value, "input")
+    inputs = [value for value in model.graph.input if value.name not in given]
+    return [fault for value in inputs if (fault := tensor_fault(value.name, value.type, "input"))]
 
 
-def _forget(model: onnx.ModelProto) -> None:
-    """Drop the stated shapes of all tensors that can be inferred."""
-    kept = {name for node in model.graph.node if node.domain == DOMAIN for name in node.output}
-    kept |= {value.name for value in model.graph.input}
-    infos = [value for value in model.graph.value_info if value.name in kept]
-    del model.graph.value_info[:]
-    model.graph.value_info.extend(infos)
-    for value in model.graph.output:
-        if value.name not in kept:
-            value.ClearField("type")
-
-
-def _check_all(model: onnx.ModelProto) -> None:
-    known = {value.name: value for value in (*model.graph.value_info, *model.graph.output)}
-    for node in model.graph.node:
-        for name in filter(None, node.output):
-            value = known.get(name, onnx.ValueInfoProto(name=name))
-            _check(value, f"result of {node.name or node.op_type}")
-
-
-def _check(value: onnx.ValueInfoProto, role: str) -> None:
-    """Raise ModelError unless `value` is a tensor of a known type with a static shape of bearable size."""
-    where = f"tensor {value.name!r} ({role})"
-    tensor = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
-        raise ModelError(f"{where} has no known shape. {_ADVICE}")
+def tensor_fault(name: str, kind: onnx.TypeProto, role: str) -> str | None:
+    """Why `kind` is no type of a tensor that can be compiled: an element type, a static shape of bearable size."""
+    where = f"tensor {name!r} ({role})"
+    tensor = kind.tensor_type
+    other = kind.WhichOneof("value")
+    if other not in (None, "tensor_type"):
+        return f"{where} is a {str(other).removesuffix('_type')}; only dense tensors are compiled. Export it without."
+    if other is None or not tensor.HasField("shape"):
+        return f"{where} has no known shape. {_ADVICE}"
     if tensor.elem_type not in ELEMENT_TYPES:
-        raise ModelError(
-            f"{where} has element type {onnx.TensorProto.DataType.Name(tensor.elem_type)}; allowed are floats of 16, "
+        return (
+            f"{where} has element type {element_name(tensor.elem_type)}; allowed are floats of 16, "
             "32 and 64 bits, integers of 8 to 64 bits and booleans. Convert the model first."
         )
-    free = [f"axis {axis} is {_spelled(item)}" for axis, item in enumerate(tensor.shape.dim) if not _is_fixed(item)]
+    free = [f"axis {axis} is {_spelled(item)}" for axis, item in enumerate(tensor.shape.dim) if not is_fixed(item)]
     if free:
-        raise ModelError(f"{where} has a dynamic shape: {', '.join(free)}. {_ADVICE}")
+        return f"{where} has a dynamic shape: {', '.join(free)}. {_ADVICE}"
     elements = math.prod(extent.dim_value for extent in tensor.shape.dim)
     if elements > MAX_TENSOR_ELEMENTS:
-        raise ModelError(f"{where} has {elements} elements; at most {MAX_TENSOR_ELEMENTS}. Use a smaller input.")
+        return f"{where} has {elements} elements; at most {MAX_TENSOR_ELEMENTS}. Use a smaller input."
+    if elements == 0 and role in ("input", "output"):
+        return f"{where} has shape {[d.dim_value for d in tensor.shape.dim]}, no elements. {_ADVICE}"
+    return None
 
 
 def _spelled(extent: onnx.TensorShapeProto.Dimension) -> str:

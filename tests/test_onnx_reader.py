@@ -221,11 +221,41 @@ def test_a_tensor_that_nothing_makes() -> None:
     assert "output 'missing' is made by no node" in refusal(model)
 
 
-def test_control_flow() -> None:
-    branch = helper.make_graph([], "branch", [], [])
+def branch(op: str, name: str = "b") -> onnx.GraphProto:
+    """A branch of an If: `op` of the tensor `x` around it."""
+    return helper.make_graph([helper.make_node(op, ["x"], [name])], "branch", [], [onnx.ValueInfoProto(name=name)])
+
+
+def choice(condition: str) -> onnx.ModelProto:
     model = sine(2, 3)
-    model.graph.node.append(helper.make_node("If", ["x"], ["z"], name="choice", then_branch=branch, else_branch=branch))
+    model.graph.node[0].output[0] = "s"
+    model.graph.node.append(
+        helper.make_node("If", [condition], ["y"], name="choice", then_branch=branch("Cos"), else_branch=branch("Tan"))
+    )
+    return model
+
+
+def test_control_flow() -> None:
+    model = choice("go")
+    model.graph.input.append(helper.make_tensor_value_info("go", TensorProto.BOOL, []))
     assert "node 'choice' (If): control flow cannot be compiled" in refusal(model)
+
+
+@pytest.mark.parametrize(("condition", "taken"), [(True, "Cos"), (False, "Tan")])
+def test_a_branch_that_is_always_taken(condition: bool, taken: str) -> None:
+    model = choice("go")
+    model.graph.initializer.append(numpy_helper.from_array(np.array(condition), "go"))
+    module = read(model)
+    assert [node.op for node in module.graph.nodes] == [taken, "Identity"]
+    assert_same_numbers(module.to_onnx(), model)
+
+
+def test_control_flow_that_no_output_needs() -> None:
+    model = sine(2, 3)
+    model.graph.node.append(
+        helper.make_node("If", ["x"], ["z"], then_branch=branch("Cos"), else_branch=branch("Nonsense"))
+    )
+    assert [node.op for node in read(model).graph.nodes] == ["Sin"]
 
 
 def test_unknown_domains_and_operators() -> None:
@@ -242,11 +272,32 @@ def test_operators_that_onnx_does_not_know() -> None:
     assert "ONNX has no operator Sinus" in refusal(model)
 
 
-def test_functions_of_the_model() -> None:
+def calling(*bodies: tuple[str, list[str]]) -> onnx.ModelProto:
+    """Functions by name with the operators they are made of; the network is one call of the first."""
     model = sine(2, 3)
-    body = helper.make_node("Sin", ["a"], ["b"])
-    model.functions.append(helper.make_function("my", "Own", ["a"], ["b"], [body], [helper.make_opsetid("", 17)]))
-    assert "defines the function my.Own. Expand functions first with onnx.inliner" in refusal(model)
+    model.graph.node[0].op_type, model.graph.node[0].domain = bodies[0][0], "my"
+    model.opset_import.append(helper.make_opsetid("my", 1))
+    for name, operators in bodies:
+        steps = [
+            helper.make_node(op, [f"t{i}"], [f"t{i + 1}"], domain="" if op == "Sin" else "my")
+            for i, op in enumerate(operators)
+        ]
+        imports = [helper.make_opsetid("", 17), helper.make_opsetid("my", 1)]
+        model.functions.append(helper.make_function("my", name, ["t0"], [f"t{len(operators)}"], steps, imports))
+    return model
+
+
+def test_functions_of_the_model_are_written_out() -> None:
+    model = calling(("Own", ["Twice", "Sin"]), ("Twice", ["Sin", "Sin"]))
+    module = read(model)
+    assert [node.op for node in module.graph.nodes] == ["Sin"] * 3
+    assert_same_numbers(module.to_onnx(), model)
+
+
+def test_functions_without_an_end() -> None:
+    assert "function my.A of the model calls itself" in refusal(calling(("A", ["B"]), ("B", ["A"])))
+    deep = [(f"F{i}", [f"F{i + 1}", f"F{i + 1}"]) for i in range(40)]
+    assert f"has {1 << 40} nodes; at most" in refusal(calling(*deep, ("F40", ["Sin"])))
 
 
 def test_training_and_chance() -> None:
@@ -285,7 +336,8 @@ def test_element_types() -> None:
     assert "element type BFLOAT16" in refusal(sine(2, 3, dtype=TensorProto.BFLOAT16))
     model = sine(2, 3)
     model.graph.initializer.append(TensorProto(name="words", data_type=TensorProto.STRING, dims=[1]))
-    assert "weight 'words' of shape [1] cannot be read: its element type is 8" in refusal(model)
+    model.graph.node[0].input[0] = "words"
+    assert "weight 'words' of shape [1] cannot be read: its element type is STRING" in refusal(model)
 
 
 def test_a_weight_with_too_few_values() -> None:
@@ -405,7 +457,7 @@ def test_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(onnx_file, "MAX_FILE_BYTES", 100)
     path = tmp_path / "model.onnx"
     path.write_bytes(resnet_like().SerializeToString())
-    assert "at most 100 can be read" in file_refusal(path)
+    assert "at most 100 are read" in file_refusal(path)
 
 
 def test_the_message_names_the_file_once(tmp_path: Path) -> None:
@@ -457,7 +509,7 @@ def test_weights_that_are_missing_or_short(tmp_path: Path) -> None:
     with_weights_beside(path)
     weights = (tmp_path / "weights.bin").read_bytes()
     (tmp_path / "weights.bin").write_bytes(weights[:-8])
-    assert "The file was cut short" in file_refusal(path)
+    assert "It was cut short: copy it again" in file_refusal(path)
     (tmp_path / "weights.bin").unlink()
     assert "which is missing" in file_refusal(path)
 

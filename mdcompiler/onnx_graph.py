@@ -1,0 +1,65 @@
+"""Reading plain ONNX graphs: what a node reads, nested graphs included, and what of a graph is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import onnx
+
+
+def nested_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs inside `node` (branches of If, bodies of Loop and Scan)."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of `graph` and of the graphs inside them."""
+    for node in graph.node:
+        yield node
+        for inner in nested_graphs(node):
+            yield from all_nodes(inner)
+
+
+def reads(node: onnx.NodeProto) -> set[str]:
+    """The tensors that `node` needs: its inputs, and what its nested graphs take from around them."""
+    names = {name for name in node.input if name}
+    for graph in nested_graphs(node):
+        names |= _taken_from_outside(graph)
+    return names
+
+
+def _taken_from_outside(graph: onnx.GraphProto) -> set[str]:
+    made = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    wanted = {value.name for value in graph.output}
+    for node in graph.node:
+        wanted |= reads(node)
+        made.update(node.output)
+    return wanted - made
+
+
+def needed_nodes(nodes: Iterable[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
+    """Those of `nodes`, in order of execution, that one of the tensors `outputs` depends on."""
+    wanted = set(outputs)
+    kept = []
+    for node in reversed(list(nodes)):
+        if wanted.intersection(node.output):
+            kept.append(node)
+            wanted |= reads(node)
+    return kept[::-1]
+
+
+def drop_unneeded(graph: onnx.GraphProto) -> None:
+    """Remove nodes and weights of `graph` that no output depends on, in place. Its nodes are in order."""
+    kept = needed_nodes(graph.node, (value.name for value in graph.output))
+    if len(kept) < len(graph.node):
+        del graph.node[:]
+        graph.node.extend(kept)
+    wanted = {value.name for value in graph.output}.union(*map(reads, kept))
+    stated = {value.name for value in graph.input}
+    weights = [tensor for tensor in graph.initializer if tensor.name in wanted or tensor.name in stated]
+    if len(weights) < len(graph.initializer):
+        del graph.initializer[:]
+        graph.initializer.extend(weights)
