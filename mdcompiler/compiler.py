@@ -23,7 +23,9 @@ from mdcompiler.passes import builtin_passes
 from mdcompiler.pipeline import Pipeline
 from mdcompiler.processes import compile_processes
 from mdcompiler.progress import Progress, silent
+from mdcompiler.quantization.check import check_quantized
 from mdcompiler.quantization.options import Quantize
+from mdcompiler.quantization.scheme import SCHEME_KEY
 from mdcompiler.read_network import Request, describe_source, read_network
 from mdcompiler.registry import backend as find_backend
 from mdcompiler.registry import plugin_passes
@@ -59,6 +61,7 @@ def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as 
     weights: weights file (.safetensors, .npz, .pth, .tflite, TensorFlow checkpoint); None draws them with `seed`.
     raw: end with box encodings and class scores instead of detections.
     precision: fp32, or int8 with `calibration`: a folder of pictures, an .npz file, or a `Quantize`, which says more.
+    An ONNX file that the toolkit quantized keeps its integers, without either.
     A quantized network that lost too much is refused with the cheapest cure that was found.
     width: multiplier of the channels. size: pixels of the square picture, or (height, width).
     threads: processes that compile at once.
@@ -93,10 +96,7 @@ class Job:
                 f"compiling with precision {self.precision!r}: there is {', '.join(PRECISIONS)}. Choose one of these."
             )
         if (self.precision == "int8") != (self.quantization is not None):
-            raise UnsupportedError(
-                f"compiling with precision {self.precision}: int8 needs calibration data and fp32 has no use for it. "
-                "Give both `--precision int8` and `--calibration DIR` (pictures, or an .npz file), or neither."
-            )
+            self._refuse_half_a_wish(self.precision == "int8" and self.request.is_onnx)
         self.backend = find_backend(self.target.backend)
         self._pipeline = Pipeline(self.progress)
 
@@ -142,8 +142,31 @@ class Job:
         module = read_network(self.request, self.target)
         if self.check:
             check_meaning(module, sample_inputs(module))
+        self._settle_precision(module)
         self.progress("read", 1, 1)
         return module
+
+    def _settle_precision(self, module: Module) -> None:
+        """A network that the toolkit quantized before is compiled with its own integers."""
+        quantized = SCHEME_KEY in module.metadata
+        if quantized and self.quantization is not None:
+            raise UnsupportedError(
+                f"compiling {self.request.network} with calibration data: the network is quantized already. "
+                "Leave --calibration and what belongs to it out."
+            )
+        if quantized:
+            check_quantized(module.graph)
+            self.precision = "int8"
+        elif self.precision == "int8" and self.quantization is None:
+            self._refuse_half_a_wish()
+
+    def _refuse_half_a_wish(self, later: bool = False) -> None:
+        """later: a file may turn out to hold integers."""
+        if not later:
+            raise UnsupportedError(
+                f"compiling with precision {self.precision}: int8 needs calibration data and fp32 has no use for it. "
+                "Give both `--precision int8` and `--calibration DIR` (pictures, or an .npz file), or neither."
+            )
 
     def _transform(self, module: Module, stages: tuple[Stage, ...]) -> Module:
         for stage in stages:

@@ -2,6 +2,9 @@
 
 After this pass nothing is without a home: a node that no fuse pass joined leads a kernel of its own. The
 kinds are listed in `mdcompiler.kernel_kinds`. The pass also proves that the kernels can run one by one.
+
+A network that the toolkit quantized comes with its marks, which are kept: between its integers stand conversions that
+would hide what kind of kernel each was.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from mdcompiler.kernel import KERNEL, KIND, kernels
 from mdcompiler.module import Module
 from mdcompiler.names import kernel_names
 from mdcompiler.operators import DOMAIN
+from mdcompiler.quantization.scheme import SCHEME_KEY
 
 _POOLS = frozenset({"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LpPool", "MaxPool"})
 _VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
@@ -33,6 +37,9 @@ class MarkKernels:
     after: ClassVar[tuple[str, ...]] = ("fuse-head",)
 
     def run(self, module: Module) -> int:
+        if SCHEME_KEY in module.metadata and all(KIND in node.attrs for node in module.graph.nodes):
+            kernels(module.graph)
+            return 0
         names = kernel_names(module.graph)
         edits = sum(_set(node, KERNEL, node.attrs.get(KERNEL, names[node.name])) for node in module.graph.nodes)
         for kernel in kernels(module.graph):

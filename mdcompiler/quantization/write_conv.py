@@ -49,10 +49,9 @@ def conv_integers(
     rule = parameters.quantization.get(weight_name) or scheme.weight_rule(weight, bias, source.scale[0])
     ready = parameters.integers.get(weight_name)
     integers = quantize(weight, rule) if ready is None else ready
-    if correction:
-        bias = bias + correction * rule.dequantize(integers).astype(np.float64).sum(axis=(1, 2, 3))
-    steps = _bias_steps(conv, bias, source.scale[0] * np.asarray(rule.scale, np.float64))
-    steps = parameters.integers.get(bias_name, steps)
+    steps = parameters.integers.get(bias_name)
+    if steps is None:
+        steps = bias_integers(str(conv.name), bias, integers, rule, source, correction)
     return ConvIntegers(integers, rule, weight_name, steps, _bias_quantization(source, rule), bias_name)
 
 
@@ -61,11 +60,19 @@ def _bias_quantization(source: Quantization, rule: Quantization) -> Quantization
     return Quantization(scales, (0,) * len(scales), "int32", rule.axis)
 
 
-def _bias_steps(conv: gs.Node, bias: Array, scale: Array) -> Array:
-    steps = np.rint(bias / scale)
+def bias_integers(
+    conv: str, bias: Array, weight: Array, rule: Quantization, source: Quantization, correction: float = 0.0
+) -> NDArray[np.int32]:
+    """`bias` (float64) in steps of input scale * weight scale. conv: what messages call it.
+
+    weight: the integers of the weights, quantized by `rule`. correction: as of `conv_integers`.
+    """
+    if correction:
+        bias = bias + correction * rule.dequantize(weight).astype(np.float64).sum(axis=(1, 2, 3))
+    steps = np.rint(bias / (source.scale[0] * np.asarray(rule.scale, np.float64)))
     if np.abs(steps).max(initial=0) >= 2**31:
         raise UnsupportedError(
-            f"inserting quantization: the bias of {conv.name} is {np.abs(steps).max():.3g} steps of its scale "
+            f"inserting quantization: the bias of {conv} is {np.abs(steps).max():.3g} steps of its scale "
             "(input * weight); int32 holds 2147483647. Give its weights a larger scale, or choose precision float."
         )
     return steps.astype(np.int32)

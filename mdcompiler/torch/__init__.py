@@ -20,12 +20,18 @@ if find_spec("torch") is None:
     )
 
 from mdcompiler.torch.detector import DetectorModule, build
+from mdcompiler.torch.quantized import QuantizedModule, export_quantized, float_weights, prepare_qat, save_quantized
 from mdcompiler.torch.weights import export_weights, load_weights, save_weights
 
 __all__ = [
     "DetectorModule",
+    "QuantizedModule",
     "build",
+    "export_quantized",
     "export_weights",
+    "float_weights",
     "load_weights",
+    "prepare_qat",
+    "save_quantized",
     "save_weights",
 ]
