@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdcompiler.backend import Emission, Runnable
-from mdcompiler.backends.clib.library import SharedLibrary
+from mdcompiler.backends.clib.library import open_listed
 
 if TYPE_CHECKING:  # none of it is needed to run an artifact
     from mdcompiler.compile_pass import Pass
@@ -54,4 +54,4 @@ class CpuBackend:
         return emit_library(module, progress, threads, PREFIX)
 
     def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
-        return SharedLibrary(directory / f"{PREFIX}.so", manifest["inputs"], manifest["outputs"], threads=threads)
+        return open_listed(directory, manifest, f"{PREFIX}.so", threads)

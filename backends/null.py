@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from mdcompiler.artifact import listed_bytes
 from mdcompiler.backend import Arrays, Emission, Runnable
 from mdcompiler.progress import Progress
 from mdcompiler.target import Target
@@ -43,7 +44,7 @@ class NullBackend:
     def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
         import onnx
 
-        return ReferenceRunnable(onnx.load(str(directory / _FILE)))
+        return ReferenceRunnable(onnx.load_model_from_string(listed_bytes(directory, manifest, _FILE)))
 
 
 @dataclass

@@ -44,6 +44,10 @@ class Artifact:
 
         return Detector.open(self, threads)
 
+    def read(self, name: str) -> bytes:
+        """Its file `name`, compared with the hash in the manifest. Raises ArtifactError."""
+        return listed_bytes(self.directory, self.manifest.model_dump(mode="json", include={"files"}), name)
+
     @property
     def file_bytes(self) -> int:
         """Size of everything in the directory."""
@@ -167,16 +171,17 @@ def listed_bytes(directory: Path, manifest: Mapping[str, Any], name: str) -> byt
     """The file `name` of an artifact, read once and compared with the hash in `manifest`.
 
     For backends: what is loaded from these bytes is what was hashed, whatever happens to the file afterwards.
-    manifest: as handed to `Backend.load`. Raises ArtifactError.
+    manifest: as handed to `Backend.load`; one that says nothing of files lets any pass. Raises ArtifactError.
     """
-    entry = next((row for row in manifest.get("files", ()) if row["name"] == name), None)
-    if entry is None:
+    known = manifest.get("files")
+    entry = next((row for row in known or () if row["name"] == name), None)
+    if entry is None and known is not None:
         raise ArtifactError(f"opening {directory}: its manifest lists no {name}. Compile the network again.")
     try:
         content = read_file(directory / name, MAX_FILE_BYTES)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"opening {directory / name}: {reason(error)}. Compile the network again.") from error
-    if sha256(content) != entry["sha256"]:
+    if entry is not None and sha256(content) != entry["sha256"]:
         raise ArtifactError(f"opening {directory / name}: it was altered while it was read. Open the artifact again.")
     return content
 

@@ -70,7 +70,11 @@ class Backend(Protocol):
         ...
 
     def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
-        """Open an emitted directory whose hashes were already verified."""
+        """Open an emitted directory.
+
+        `manifest["files"]` has the hashes: read files with `mdcompiler.artifact.listed_bytes` and use those bytes, for
+        a file may change after it was compared.
+        """
         ...
 
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from mdcompiler.artifact import Artifact, open_artifact
 from mdcompiler.backend import why_not_run
 from mdcompiler.detections import Detection, detections_from
-from mdcompiler.errors import TargetError, UnsupportedError
+from mdcompiler.errors import InputError, TargetError, UnsupportedError
 from mdcompiler.inputs import checked_inputs
 from mdcompiler.registry import running_backend
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from mdcompiler.backend import Runnable
 
+MOST_THREADS = 1024
 DETECTIONS = ("boxes", "classes", "scores", "count")
 
 
@@ -39,6 +40,8 @@ class Detector:
     @classmethod
     def open(cls, artifact: Artifact, threads: int = 1) -> Detector:
         """Load the files of `artifact`, whose hashes were compared. threads: of one call."""
+        if not 1 <= threads <= MOST_THREADS:
+            raise InputError(f"opening {artifact.directory}: {threads} threads; 1 to {MOST_THREADS} can be asked for.")
         manifest = artifact.manifest
         owner = running_backend(manifest.target.backend)
         reason = why_not_run(owner, manifest.target)

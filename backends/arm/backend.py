@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from mdcompiler.artifact import Artifact
 from mdcompiler.backend import Costs, Emission, Runnable
 from mdcompiler.backends.arm.machine import PROGRAM_TRIPLE, is_native, launcher, why_not_run
-from mdcompiler.backends.clib.library import SharedLibrary
-from mdcompiler.backends.clib.program_runner import ProgramRunner
+from mdcompiler.backends.clib.library import open_listed
+from mdcompiler.backends.clib.program_runner import open_listed as open_program
 from mdcompiler.backends.cpu import PREFIX, CpuBackend
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress
@@ -67,6 +67,5 @@ class ArmBackend(CpuBackend):
     def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
         target = Target.model_validate(manifest["target"])
         if is_native(target) and _GNU in target.zig:
-            return SharedLibrary(directory / f"{PREFIX}.so", manifest["inputs"], manifest["outputs"], threads=threads)
-        program = directory / PROGRAM
-        return ProgramRunner(launcher(target), program, manifest["inputs"], manifest["outputs"], threads)
+            return open_listed(directory, manifest, f"{PREFIX}.so", threads)
+        return open_program(launcher(target), directory, manifest, PROGRAM, threads)

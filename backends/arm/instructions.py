@@ -48,7 +48,7 @@ def count_instructions(artifact: Artifact) -> list[Count]:
     command = emulator_command(artifact.manifest.target)
     with scratch_folder("count") as folder:
         program = folder / PROGRAM
-        program.write_bytes((artifact.directory / PROGRAM).read_bytes())
+        program.write_bytes(artifact.read(PROGRAM))
         program.chmod(0o700)
         run = [*command, *plugin_options(folder), str(program), "-k", *_write_inputs(artifact, folder)]
         done = subprocess.run(run, capture_output=True, text=True, check=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mdcompiler.backends.clib.c_source import Tensor
+from mdcompiler.backends.clib.c_tensors import declarations
 
 
 def framed_header(prefix: str, tensors: Sequence[Tensor], where: str, body: str) -> str:
@@ -28,6 +29,7 @@ extern "C" {{
 typedef struct {prefix}_context {prefix}_context;
 
 {body}
+{declarations(prefix)}
 #ifdef __cplusplus
 }}
 #endif

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mdcompiler.backends.clib.c_header import framed_header
 from mdcompiler.backends.clib.c_source import CONSTANTS_FILE, Source, Tensor
+from mdcompiler.backends.clib.c_tensors import any_missing, definitions
 from mdcompiler.backends.clib.near_memory import near_memory
 from mdcompiler.backends.clib.program import Call
 from mdcompiler.errors import InternalError
@@ -26,7 +27,8 @@ def header(source: Source, prefix: str) -> str:
 {prefix}_context *{prefix}_create(int threads);
 void {prefix}_destroy({prefix}_context *context);
 
-/* Run the network; 0 on success. Contexts are independent: use one for each thread that calls. */
+/* Run the network; 0 on success, -1 when a pointer is NULL. Contexts are independent: use one for each thread that
+ * calls. */
 int {prefix}_run({prefix}_context *context, {_parameters(source)});
 
 /* The same, adding the nanoseconds spent in each kernel to nanoseconds[0 .. {prefix}_kernel_count() - 1]. */
@@ -103,6 +105,7 @@ EXPORT const char *{prefix}_kernel_name(int index) {{
     return index >= 0 && index < {len(names)} ? kernel_names[index] : NULL;
 }}
 
+{definitions(prefix, source.inputs, source.outputs)}
 {near.hooks}EXPORT {prefix}_context *{prefix}_create(int threads) {{
     const int needed = {needed};
     if ((mdc_cpu_features() & needed) != needed)
@@ -132,6 +135,8 @@ EXPORT void {prefix}_destroy({prefix}_context *context) {{
 }}
 
 EXPORT int {prefix}_profile({prefix}_context *context, {_parameters(source)}, uint64_t *nanoseconds) {{
+    if ({any_missing(source.tensors)})
+        return -1;
     struct frame frame;
     frame.arena = context->arena;
     frame.scratch = context->scratch;

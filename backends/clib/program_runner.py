@@ -6,10 +6,7 @@ object may be used from several threads at once.
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mdcompiler.artifact import listed_bytes
 from mdcompiler.errors import ArtifactError, InternalError
+from mdcompiler.foreign import read_file, reason
 from mdcompiler.inputs import checked_inputs
-from mdcompiler.manifest import TensorSpec
+from mdcompiler.manifest import MAX_FILE_BYTES, TensorSpec
+from mdcompiler.scratch import scratch_folder, scratch_folder_of
 
 _SECONDS = 3600
 """A large network takes minutes in an emulator."""
@@ -29,7 +29,8 @@ class ProgramRunner:
     """One `model_run`.
 
     launcher: what stands before the program in its command, an emulator or nothing. inputs, outputs: name, shape and
-    dtype of the tensors as the manifest states them. threads: of one call.
+    dtype of the tensors as the manifest states them. threads: of one call. content: the program, where it was read
+    already. Raises ArtifactError.
     """
 
     def __init__(
@@ -39,38 +40,33 @@ class ProgramRunner:
         inputs: Sequence[Mapping[str, Any]],
         outputs: Sequence[Mapping[str, Any]],
         threads: int = 1,
+        content: bytes | None = None,
     ) -> None:
-        self._copy: tempfile.TemporaryDirectory[str] | None = None
-        self._command = [*launcher, str(self._executable(program)), "-t", str(threads)]
+        self._folder = scratch_folder_of("program")
+        self._command = [*launcher, str(self._executable(program, content)), "-t", str(threads)]
         self._inputs = [TensorSpec.model_validate(item) for item in inputs]
         self._outputs = [TensorSpec.model_validate(item) for item in outputs]
 
     def run(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         """Outputs by name. Raises InputError when `inputs` do not fit, InternalError when the program fails."""
-        with tempfile.TemporaryDirectory(prefix="mdc-run-") as name:
-            folder = Path(name)
+        with scratch_folder("run") as folder:
             places = [folder / f"output_{index}" for index in range(len(self._outputs))]
             self._start([*self._write(folder, inputs), *map(str, places)])
             return {item.name: _read(place, item) for place, item in zip(places, self._outputs, strict=True)}
 
     def close(self) -> None:
-        """Delete the copy of the program, if one was made."""
-        if self._copy is not None:
-            self._copy.cleanup()
+        """Delete the program."""
+        self._folder.release()
 
-    def _executable(self, program: Path) -> Path:
-        """`program`, or a copy that may be started: archives and file systems lose that permission."""
-        if os.access(program, os.X_OK):
-            return program.absolute()
-        self._copy = tempfile.TemporaryDirectory(prefix="mdc-program-")
-        copy = Path(self._copy.name) / program.name
+    def _executable(self, program: Path, content: bytes | None) -> Path:
+        """A private file that may be started: archives lose that permission, and a file elsewhere may change."""
+        path = self._folder.path / program.name
         try:
-            shutil.copyfile(program, copy)
-        except OSError as error:
-            self.close()
-            raise ArtifactError(f"opening {program}: {error.strerror}. Compile the network again.") from error
-        copy.chmod(0o700)
-        return copy
+            path.write_bytes(read_file(program, MAX_FILE_BYTES) if content is None else content)
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"opening {program}: {reason(error)}. Compile the network again.") from error
+        path.chmod(0o700)
+        return path
 
     def _write(self, folder: Path, inputs: Mapping[str, ArrayLike]) -> list[str]:
         paths = []
@@ -91,6 +87,14 @@ class ProgramRunner:
         if done.returncode:
             said = done.stderr.strip()[-2000:]
             raise InternalError(f"the compiled program failed with status {done.returncode}: {said}")
+
+
+def open_listed(
+    launcher: Sequence[str], directory: Path, manifest: Mapping[str, Any], name: str, threads: int
+) -> ProgramRunner:
+    """The program `name` of an artifact: the bytes that its manifest states. Raises ArtifactError."""
+    content = listed_bytes(directory, manifest, name)
+    return ProgramRunner(launcher, directory / name, manifest["inputs"], manifest["outputs"], threads, content)
 
 
 def _read(path: Path, item: TensorSpec) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mdcompiler.artifact import Artifact
 from mdcompiler.backend import Costs, Emission, Runnable
-from mdcompiler.backends.clib.library import SharedLibrary
+from mdcompiler.backends.clib.library import open_listed
 from mdcompiler.backends.cuda import machine
 from mdcompiler.compile_pass import Pass
 from mdcompiler.kernel import Kernel
@@ -66,4 +66,4 @@ class CudaBackend:
         return emit_model(module, progress, threads, PREFIX)
 
     def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
-        return SharedLibrary(directory / f"{PREFIX}.so", manifest["inputs"], manifest["outputs"])
+        return open_listed(directory, manifest, f"{PREFIX}.so", threads)

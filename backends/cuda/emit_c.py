@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mdcompiler.backends.clib.c_source import Tensor
+from mdcompiler.backends.clib.c_tensors import any_missing, definitions
 from mdcompiler.backends.clib.program import Call
 from mdcompiler.backends.cuda.cuda_source import CudaSource, quote
 from mdcompiler.backends.cuda.tables import Tables
@@ -95,6 +96,7 @@ EXPORT const char *{prefix}_kernel_name(int index) {{
 EXPORT const char *{prefix}_error(void) {{ return mdc_cuda_error(); }}
 EXPORT const char *{prefix}_device(void) {{ return mdc_cuda_device(); }}
 
+{definitions(prefix, source.inputs, source.outputs)}
 EXPORT {prefix}_context *{prefix}_create(int threads) {{
     (void)threads;
     {prefix}_context *context = mdc_allocate(sizeof *context, sizeof(void *));
@@ -119,6 +121,8 @@ EXPORT void {prefix}_destroy({prefix}_context *context) {{
 }}
 
 static int run({prefix}_context *context, {source.parameters}, uint64_t *nanoseconds) {{
+    if ({any_missing(source.tensors)})
+        return mdc_cuda_fail("running the network", "a pointer is NULL");
     uint8_t *const pinned = mdc_cuda_pinned(context->device);
 {_lines(_give(source), end=";")}
     if (nanoseconds ? mdc_cuda_profile(context->device, nanoseconds) : mdc_cuda_run(context->device))

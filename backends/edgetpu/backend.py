@@ -47,6 +47,6 @@ class EdgeTpuBackend:
         return emit(module, progress)
 
     def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
-        from mdcompiler.backends.tflite.runnable import TfliteRunnable
+        from mdcompiler.backends.tflite.runnable import open_listed
 
-        return TfliteRunnable(directory / "model.tflite", manifest, threads)
+        return open_listed(directory, manifest, "model.tflite", threads)

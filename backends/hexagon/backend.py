@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mdcompiler.artifact import Artifact
 from mdcompiler.backend import Costs, Emission, MemoryRow, Runnable
-from mdcompiler.backends.clib.program_runner import ProgramRunner
+from mdcompiler.backends.clib.program_runner import open_listed
 from mdcompiler.backends.hexagon import machine
 from mdcompiler.compile_pass import Pass
 from mdcompiler.kernel import Kernel
@@ -77,4 +77,4 @@ class HexagonBackend:
         return HexagonTuner()
 
     def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
-        return ProgramRunner(machine.launcher(), directory / PROGRAM, manifest["inputs"], manifest["outputs"], threads)
+        return open_listed(machine.launcher(), directory, manifest, PROGRAM, threads)

@@ -134,7 +134,10 @@ def _count(artifact: Artifact, counter: str) -> dict[str, int]:
             path = folder / f"input_{index}"
             path.write_bytes(np.zeros(item.shape, item.dtype).tobytes())
             inputs.append(str(path))
-        command = [*machine.launcher(), str(artifact.directory / PROGRAM), "-k", *inputs]
+        program = folder / PROGRAM
+        program.write_bytes(artifact.read(PROGRAM))
+        program.chmod(0o700)
+        command = [*machine.launcher(), str(program), "-k", *inputs]
         environment = {**os.environ, "HEXAGON_COUNTER": counter}
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False, env=environment)
     if done.returncode:

@@ -6,13 +6,15 @@ from the network beside it, which gives the bytes that were proved.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from mdcompiler.artifact import listed_bytes
 from mdcompiler.backend import Arrays
 from mdcompiler.backends.htp.archs import SOC_MODELS, qnn_options
 from mdcompiler.backends.htp.qnn import (
@@ -74,15 +76,16 @@ def open_runnable(directory: Path, manifest: Mapping[str, Any]) -> SplitRunnable
     check_installed()
     facts = manifest["facts"]
     inputs, handed = _names(facts, "unit_inputs"), _names(facts, "unit_outputs")
-    context = _context(directory, _archs(facts))
+    read = partial(listed_bytes, directory, manifest)
+    context = _context(read, _archs(facts))
     outputs = tuple(str(entry["name"]) for entry in manifest["outputs"])
-    return SplitRunnable(context, _host(directory / HOST_MODEL), inputs, handed, outputs)
+    return SplitRunnable(context, _host(manifest, read), inputs, handed, outputs)
 
 
-def _context(directory: Path, archs: tuple[int, ...]) -> Context:
+def _context(read: Callable[[str], bytes], archs: tuple[int, ...]) -> Context:
     if len(archs) > 1:
-        return compile_context((directory / SOURCE_MODEL).read_bytes(), qnn_options(archs[:1]))
-    return Context((directory / CONTEXT_MODEL).read_bytes(), (directory / CONTEXT_BINARY).read_bytes())
+        return compile_context(read(SOURCE_MODEL), qnn_options(archs[:1]))
+    return Context(read(CONTEXT_MODEL), read(CONTEXT_BINARY))
 
 
 def _archs(facts: Mapping[str, Any]) -> tuple[int, ...]:
@@ -99,7 +102,8 @@ def _names(facts: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _host(path: Path) -> onnx.ModelProto | None:
+def _host(manifest: Mapping[str, Any], read: Callable[[str], bytes]) -> onnx.ModelProto | None:
     import onnx
 
-    return onnx.load(str(path)) if path.is_file() else None
+    listed = any(row["name"] == HOST_MODEL for row in manifest["files"])
+    return onnx.load_model_from_string(read(HOST_MODEL)) if listed else None

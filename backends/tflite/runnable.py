@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mdcompiler.artifact import listed_bytes
 from mdcompiler.backend import Arrays
 from mdcompiler.backends.tflite.litert import interpreter
 from mdcompiler.errors import ArtifactError, InternalError
@@ -27,8 +28,15 @@ Orders = Sequence[Sequence[int]]
 class TfliteRunnable:
     """A file and the names, types and orders of axes that its ends have in the network."""
 
-    def __init__(self, path: Path, manifest: Mapping[str, Any], threads: int, kernels: str = "BUILTIN_REF") -> None:
-        """kernels: a word of LiteRT's OpResolverType; AUTO runs XNNPACK.
+    def __init__(
+        self,
+        path: Path,
+        manifest: Mapping[str, Any],
+        threads: int,
+        kernels: str = "BUILTIN_REF",
+        content: bytes | None = None,
+    ) -> None:
+        """kernels: a word of LiteRT's OpResolverType; AUTO runs XNNPACK. content: the file, where it was read already.
 
         Raises ArtifactError when LiteRT does not take the file, MissingToolError when it is not installed.
         """
@@ -36,7 +44,8 @@ class TfliteRunnable:
         orders = _orders(manifest, path)
         resolver = getattr(litert.OpResolverType, kernels)
         try:
-            self._runner = litert.Interpreter(str(path), num_threads=threads, experimental_op_resolver_type=resolver)
+            source: dict[str, Any] = {"model_path": str(path)} if content is None else {"model_content": content}
+            self._runner = litert.Interpreter(**source, num_threads=threads, experimental_op_resolver_type=resolver)
             self._runner.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ArtifactError(
@@ -63,6 +72,11 @@ class TfliteRunnable:
         with self._lock:
             self._closed = True
             self._runner = None
+
+
+def open_listed(directory: Path, manifest: Mapping[str, Any], name: str, threads: int) -> TfliteRunnable:
+    """The file `name` of an artifact: the bytes that its manifest states. Raises ArtifactError."""
+    return TfliteRunnable(directory / name, manifest, threads, content=listed_bytes(directory, manifest, name))
 
 
 class _End:

@@ -42,10 +42,10 @@ class WebGpuBackend:
 
     def block_costs(self, artifact: Artifact) -> Costs:
         """Clocks of one of eight multiprocessors, as the model that chose the tiles estimates them."""
-        from mdcompiler.backends.webgpu.description import read_description
+        from mdcompiler.backends.webgpu.description import DESCRIPTION_FILE, parse_description
 
         clocks: dict[str, float] = {}
-        for launch in read_description(artifact.directory).launches:
+        for launch in parse_description(artifact.read(DESCRIPTION_FILE), artifact.directory).launches:
             block = block_of(launch.kernel) or launch.kernel
             clocks[block] = clocks.get(block, 0.0) + launch.clocks
         return Costs("clocks", "estimated", clocks)

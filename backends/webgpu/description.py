@@ -10,9 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from mdcompiler.errors import ArtifactError
+from mdcompiler.foreign import read_file, reason, refusing
 
 DESCRIPTION_FILE = "model.json"
 SHADER_FILE = "model.wgsl"
@@ -113,14 +114,12 @@ def read_description(directory: Path) -> Description:
     """The `model.json` of an artifact. Raises ArtifactError when there is none, or it is malformed."""
     path = directory / DESCRIPTION_FILE
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise ArtifactError(f"opening {path}: larger than {_MOST_BYTES} bytes. Compile the network again.")
+        return parse_description(read_file(path, _MOST_BYTES), directory)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"opening {path}: {reason(error)}. Compile the network again.") from error
+
+
+def parse_description(content: bytes, directory: Path) -> Description:
+    """The same from its bytes."""
+    with refusing(f"opening {directory / DESCRIPTION_FILE}", ArtifactError, "Compile the network again."):
         return Description.model_validate_json(content)
-    except OSError as error:
-        raise ArtifactError(f"opening {path}: {error.strerror}. Compile the network again.") from error
-    except ValidationError as error:
-        raise ArtifactError(
-            f"opening {path}: {error.errors()[0]['msg']} at {error.errors()[0]['loc']}. Compile the network again."
-        ) from error

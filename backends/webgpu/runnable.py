@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mdcompiler.backends.webgpu.description import SHADER_FILE, WEIGHTS_FILE, Port, Postprocess, read_description
+from mdcompiler.artifact import listed_bytes
+from mdcompiler.backends.webgpu.description import (
+    DESCRIPTION_FILE,
+    SHADER_FILE,
+    WEIGHTS_FILE,
+    Port,
+    Postprocess,
+    parse_description,
+)
 from mdcompiler.backends.webgpu.device import Dispatch, Session, Span, Storage
 from mdcompiler.detections import postprocess
 from mdcompiler.errors import ArtifactError
@@ -27,15 +36,16 @@ class WebGpuModel:
     """
 
     def __init__(self, directory: Path, manifest: Mapping[str, Any]) -> None:
-        self._description = read_description(directory)
+        read = partial(listed_bytes, directory, manifest)
+        self._description = parse_description(read(DESCRIPTION_FILE), directory)
         self._inputs = [TensorSpec.model_validate(item) for item in manifest["inputs"]]
         self._outputs = [str(item["name"]) for item in manifest["outputs"]]
         self._lock = threading.Lock()
-        weights = _read(directory / WEIGHTS_FILE)
+        weights = read(WEIGHTS_FILE)
         if len(weights) != self._description.weights_bytes:
             raise ArtifactError(f"opening {directory}: {WEIGHTS_FILE} has {len(weights)} bytes. Compile it again.")
         self._anchors = _anchors(weights, self._description.postprocess)
-        self._session = self._open(_read(directory / SHADER_FILE).decode(), weights)
+        self._session = self._open(read(SHADER_FILE).decode(), weights)
 
     def _open(self, code: str, weights: bytes) -> Session:
         storages = {
@@ -76,13 +86,6 @@ class WebGpuModel:
         """Release the device's memory."""
         with self._lock:
             self._session.close()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"opening {path}: {error.strerror}. Compile the network again.") from error
 
 
 def _anchors(weights: bytes, entry: Postprocess | None) -> NDArray[Any]:

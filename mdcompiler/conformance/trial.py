@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from mdcompiler.arbiter import reference_of
+from mdcompiler.artifact import file_entries
 from mdcompiler.backend import Arrays, Backend, Emission, input_specs, output_specs, why_not_run
 from mdcompiler.compile_pass import STAGES
 from mdcompiler.conformance.quantize_model import computes_in_float, quantize_model
@@ -103,4 +104,10 @@ def write_files(trial: Trial, folder: Path) -> dict[str, Any]:
     for name, content in trial.emission.files.items():
         (folder / name).write_bytes(content)
     specs = {"inputs": input_specs(trial.module), "outputs": output_specs(trial.module)}
-    return {**specs, "target": trial.module.target.model_dump(mode="json"), "facts": trial.emission.facts}
+    rows = [entry.model_dump(mode="json") for entry in file_entries(trial.emission.files)]
+    return {
+        **specs,
+        "files": rows,
+        "target": trial.module.target.model_dump(mode="json"),
+        "facts": trial.emission.facts,
+    }

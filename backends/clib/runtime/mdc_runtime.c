@@ -62,6 +62,7 @@ static void keep_off_caller(struct processors *processors, struct worker *worker
 }
 
 static int thread_id(void) { return (int)syscall(SYS_gettid); }
+static int process_id(void) { return (int)getpid(); }
 #else
 struct processors {
     int none;
@@ -74,6 +75,7 @@ static void keep_off_caller(struct processors *processors, struct worker *worker
 }
 
 static int thread_id(void) { return 0; }
+static int process_id(void) { return 0; } /* systems without fork have one */
 #endif
 
 /* A round is one step of the model. `gate` holds its number, odd while workers may join, in the upper half and the
@@ -82,6 +84,7 @@ static int thread_id(void) { return 0; }
 struct mdc_pool {
     pthread_mutex_t lock;
     pthread_cond_t wake;
+    int process; /* that started the workers: the child of a fork has none of them */
     int threads; /* the caller included */
     int started;
     struct worker *workers;
@@ -178,6 +181,33 @@ static void wake_sleepers(struct mdc_pool *pool) {
     pthread_mutex_unlock(&pool->lock);
 }
 
+/* Start `threads - 1` workers of a pool that has none. 0 when at least one runs. */
+static int start_workers(struct mdc_pool *pool, int threads) {
+    find_processors(&pool->processors);
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    pool->process = process_id();
+    for (pool->started = 0; pool->started < threads - 1; ++pool->started) {
+        struct worker *next = &pool->workers[pool->started];
+        next->pool = pool;
+        next->index = pool->started + 1;
+        atomic_store(&next->id, 0);
+        if (pthread_create(&next->thread, NULL, work_for_ever, next))
+            break;
+    }
+    pool->threads = pool->started + 1;
+    return !pool->started;
+}
+
+/* The child of a fork starts workers of its own when it first runs something. Its copies of lock and gate are as the
+ * parent's threads happened to leave them, so they begin anew; nobody else can hold them. */
+static void adopt(struct mdc_pool *pool) {
+    atomic_store(&pool->gate, 0);
+    atomic_store(&pool->sleepers, 0);
+    atomic_store(&pool->stop, 0);
+    start_workers(pool, pool->threads);
+}
+
 struct mdc_pool *mdc_pool_create(int threads) {
     if (threads <= 1)
         return NULL;
@@ -185,34 +215,26 @@ struct mdc_pool *mdc_pool_create(int threads) {
     if (!pool)
         return NULL;
     pool->workers = calloc((size_t)threads - 1, sizeof *pool->workers);
-    find_processors(&pool->processors);
-    pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->wake, NULL);
-    for (; pool->workers && pool->started < threads - 1; ++pool->started) {
-        struct worker *next = &pool->workers[pool->started];
-        next->pool = pool;
-        next->index = pool->started + 1;
-        if (pthread_create(&next->thread, NULL, work_for_ever, next))
-            break;
-    }
-    pool->threads = pool->started + 1;
-    if (pool->started)
+    if (pool->workers && !start_workers(pool, threads))
         return pool;
-    mdc_pool_destroy(pool);
+    free(pool->workers);
+    free(pool);
     return NULL;
 }
 
 void mdc_pool_destroy(struct mdc_pool *pool) {
     if (!pool)
         return;
-    pthread_mutex_lock(&pool->lock);
-    atomic_store(&pool->stop, 1);
-    pthread_cond_broadcast(&pool->wake);
-    pthread_mutex_unlock(&pool->lock);
-    for (int i = 0; i < pool->started; ++i)
-        pthread_join(pool->workers[i].thread, NULL);
-    pthread_cond_destroy(&pool->wake);
-    pthread_mutex_destroy(&pool->lock);
+    if (pool->process == process_id()) {
+        pthread_mutex_lock(&pool->lock);
+        atomic_store(&pool->stop, 1);
+        pthread_cond_broadcast(&pool->wake);
+        pthread_mutex_unlock(&pool->lock);
+        for (int i = 0; i < pool->started; ++i)
+            pthread_join(pool->workers[i].thread, NULL);
+        pthread_cond_destroy(&pool->wake);
+        pthread_mutex_destroy(&pool->lock);
+    }
     free(pool->workers);
     free(pool);
 }
@@ -223,6 +245,7 @@ static int run_shared(struct mdc_pool *pool, const struct mdc_step *step, const 
     pool->frame = frame;
     pool->chunk = (step->tasks + shares - 1) / shares;
     atomic_store(&pool->next, 0);
+    atomic_store(&pool->failed, 0);
     atomic_fetch_add(&pool->gate, ONE_ROUND);
     wake_sleepers(pool);
     work(pool, 0);
@@ -257,6 +280,8 @@ static void mark_end(int32_t kernel) {
 
 int mdc_run_steps(struct mdc_pool *pool, const struct mdc_step *steps, int count, const void *frame,
                   uint64_t *nanoseconds) {
+    if (pool && pool->process != process_id())
+        adopt(pool);
     for (int i = 0; i < count; ++i) {
         uint64_t start = nanoseconds ? now() : 0;
         if (nanoseconds)

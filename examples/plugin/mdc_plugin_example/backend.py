@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from mdc_plugin_example.functions import ATTRIBUTES, FUNCTIONS, why_not
+from mdcompiler.artifact import listed_bytes
 from mdcompiler.backend import Arrays, Emission, Runnable
 from mdcompiler.compile_pass import Pass
 from mdcompiler.errors import UnsupportedError
@@ -51,8 +52,8 @@ class NumpyBackend:
         return Emission(files, {"arena_bytes": 0})
 
     def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
-        program = json.loads((directory / _STEPS).read_bytes())
-        return NumpyRunnable(program["steps"], program["outputs"], load_file(directory / _CONSTANTS))
+        program = json.loads(listed_bytes(directory, manifest, _STEPS))
+        return NumpyRunnable(program["steps"], program["outputs"], load(listed_bytes(directory, manifest, _CONSTANTS)))
 
 
 def _step(node: gs.Node) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mdcompiler.artifact import file_entries
 from mdcompiler.backend import output_specs
 from mdcompiler.backends.htp.emit import emit
 from mdcompiler.backends.htp.lower_clamps import LowerClamps
@@ -56,7 +57,9 @@ def test_all_eight_pictures_are_right(folder: Path, tmp_path: Path) -> None:
     assert proof["share"] < 0.02
     for name, content in emission.files.items():
         (tmp_path / name).write_bytes(content)
-    runnable = open_runnable(tmp_path, {"facts": emission.facts, "outputs": output_specs(module)})
+    files = [entry.model_dump(mode="json") for entry in file_entries(emission.files)]
+    manifest = {"facts": emission.facts, "outputs": output_specs(module), "files": files}
+    runnable = open_runnable(tmp_path, manifest)
     for number in range(1, 9):
         with Image.open(folder / f"image{number}.jpg") as opened:
             image = np.asarray(opened.convert("RGB").resize((320, 320)))[None]

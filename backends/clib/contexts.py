@@ -1,0 +1,98 @@
+"""The contexts of a loaded library: made when a call needs one, kept for the next, released with the library."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mdcompiler.backends.clib.library_functions import Functions
+from mdcompiler.errors import InputError, TargetError
+
+_everywhere: weakref.WeakSet[Contexts] = weakref.WeakSet()
+
+
+class Contexts:
+    """Every running call has one of its own. threads: of one call.
+
+    The library is unloaded once this is closed and no call is running. In the child of a fork, contexts that were
+    running belong to threads that are not there, so they are left alone, and the library with them.
+    """
+
+    def __init__(self, functions: Functions, threads: int) -> None:
+        self._functions, self._threads = functions, threads
+        self._lock = threading.Lock()
+        self._idle: list[int] = []
+        self._running = 0
+        self._closed = False
+        _everywhere.add(self)
+
+    @contextmanager
+    def taken(self) -> Iterator[int]:
+        """A context for one call. Raises InputError when this is closed, TargetError or MemoryError without one."""
+        self._begin()
+        context: int | None = None
+        try:
+            context = self._take() or self._make()
+            yield context
+        finally:
+            self._end(context)
+
+    def close(self) -> None:
+        """Release what no call is using; the rest goes when its call ends."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            idle, last = self._idle, not self._running
+            self._idle = []
+        self._release(idle, last)
+
+    def renew_lock(self) -> None:
+        """In the child of a fork: a thread that is not there may have held it."""
+        self._lock = threading.Lock()
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._closed:
+                raise InputError("running the network: it was closed before. Load the artifact again.")
+            self._running += 1
+
+    def _end(self, context: int | None) -> None:
+        with self._lock:
+            self._running -= 1
+            closed, last = self._closed, not self._running
+            if context is not None and not closed:
+                self._idle.append(context)
+        if closed:
+            self._release([] if context is None else [context], last)
+
+    def _take(self) -> int | None:
+        with self._lock:
+            return self._idle.pop() if self._idle else None
+
+    def _make(self) -> int:
+        context: int | None = self._functions.create(self._threads)
+        if context:
+            return context
+        reason = self._functions.reason()
+        if reason:
+            raise TargetError(f"starting the compiled library: {reason}")
+        arena = int(self._functions.arena_bytes())
+        raise MemoryError(f"no memory for an arena of {arena} bytes and {self._threads} threads")
+
+    def _release(self, contexts: list[int], last: bool) -> None:
+        for context in contexts:
+            self._functions.destroy(context)
+        if last:
+            self._functions.close()
+
+
+def _after_fork() -> None:
+    for contexts in list(_everywhere):
+        contexts.renew_lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
