@@ -73,6 +73,9 @@ int mdc_cuda_profile(struct mdc_cuda *context, uint64_t *nanoseconds);
 /* Why the last call in this thread failed, as a sentence; "" when none did. */
 const char *mdc_cuda_error(void);
 
+/* Keep "what: message" as this thread's error; what may be a driver function's name. Returns 1. */
+int mdc_cuda_fail(const char *what, const char *message);
+
 /* The name of the device in use, its capability and the driver's version, for reports. */
 const char *mdc_cuda_device(void);
 

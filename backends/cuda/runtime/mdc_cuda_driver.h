@@ -72,9 +72,6 @@ enum {
 /* The opened driver; NULL with a message when there is none, or it is too old. */
 const struct mdc_cuda_driver *mdc_cuda_driver(void);
 
-/* Keep "what: message" as this thread's error; what may be a driver function's name. Returns 1. */
-int mdc_cuda_fail(const char *what, const char *message);
-
 /* 0 when result is success; else keep what the driver says of it, and what to do, and return 1. */
 int mdc_cuda_check(const char *what, CUresult result);
 
