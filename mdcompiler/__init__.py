@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mdcompiler.telemetry import switch_off
+
 if TYPE_CHECKING:
     from mdcompiler.artifact import Artifact
     from mdcompiler.compiler import compile  # noqa: A004 - named as re.compile is
     from mdcompiler.detections import Detection
     from mdcompiler.detector import Detector, load
     from mdcompiler.quantization.options import Quantize
+
+switch_off()
 
 __version__ = "0.1.0"
 __all__ = ["Artifact", "Detection", "Detector", "Quantize", "compile", "load"]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from mdcompiler.errors import ModelError
+from mdcompiler.telemetry import onnx_runtime
 
 Arrays = Mapping[str, NDArray[Any]]
 _REASON_LENGTH = 200
@@ -56,7 +57,7 @@ class Reference:
 
     def _opened(self) -> Any:
         try:
-            import onnxruntime
+            onnxruntime = onnx_runtime()
         except ImportError:
             return None
         options = onnxruntime.SessionOptions()

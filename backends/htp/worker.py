@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from mdcompiler.telemetry import onnx_runtime
+
 _PROVIDER = "QNNExecutionProvider"
 _ERRORS_ONLY = 3
 
@@ -52,8 +54,9 @@ def _run(folder: Path, model: str) -> None:
 
 def _open(model: str | bytes, entries: dict[str, str], options: dict[str, str]) -> Any:
     """A session in which HTP takes every node; without its consent there is none."""
-    import onnxruntime
     import onnxruntime_qnn
+
+    onnxruntime = onnx_runtime()
 
     onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
     onnxruntime.register_execution_provider_library(_PROVIDER, onnxruntime_qnn.get_library_path())

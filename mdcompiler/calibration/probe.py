@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mdcompiler.errors import MissingToolError
 from mdcompiler.module import export
 from mdcompiler.operators import attach_functions
+from mdcompiler.telemetry import onnx_runtime
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -57,10 +58,9 @@ def open_session(model: onnx.ModelProto, exact: bool = False) -> Any:
 
 def _runtime() -> Any:
     try:
-        import onnxruntime
+        return onnx_runtime()
     except ImportError as error:
         raise MissingToolError(
             "calibrating: ONNX Runtime runs the float network and is not installed. "
             "Run `pip install 'mdcompiler[reference]'`."
         ) from error
-    return onnxruntime
