@@ -21,14 +21,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from examples.shapes.checkpoint import load_checkpoint, save_checkpoint
-from examples.shapes.losses import PRIOR_BIAS, detection_loss
-from examples.shapes.network import TorchDetector, channels_last
 from examples.shapes.scenes import TRAIN, draw_scene
 from examples.shapes.shipped import spec_source
-from examples.shapes.targets import match
-from mdcompiler.spec import Spec, build_network, load_spec
-from mdcompiler.spec.anchors import make_anchors
+from mdcompiler.spec import Spec, load_spec
+from mdcompiler.torch import (
+    DetectorModule,
+    Targets,
+    WeightAverage,
+    build,
+    detection_loss,
+    load_checkpoint,
+    save_checkpoint,
+)
+from mdcompiler.torch.checkpoint import load_optimizer, optimizer_tensors
+from mdcompiler.torch.weights import named_weights
 from mdcompiler.weights import save_weights
 
 SAVE_EVERY_S, REPORT_EVERY_S = 120.0, 20.0
@@ -59,7 +65,7 @@ class ShapeBatches(IterableDataset[Batch]):
 
     def __init__(self, spec: Spec, batch: int, start: int) -> None:
         self.spec, self.batch, self.start = spec, batch, start
-        self.anchors = make_anchors(spec.head.anchors, build_network(spec).sizes)
+        self.targets = Targets(spec)
 
     def __iter__(self) -> Iterator[Batch]:
         worker = torch.utils.data.get_worker_info()
@@ -71,18 +77,10 @@ class ShapeBatches(IterableDataset[Batch]):
 
     def make(self, step: int) -> Batch:
         """images uint8 [N, H, W, 3], class slots int64 [N, A], encodings float32 [N, A, 4]."""
-        images, slots, encodings = [], [], []
-        for index in range(self.batch):
-            scene = draw_scene(TRAIN + step * self.batch + index, self.spec.input.height)
-            found = match(scene.boxes, scene.classes, self.anchors, self.spec.postprocess.scales)
-            images.append(scene.image)
-            slots.append(found[0])
-            encodings.append(found[1])
-        return (
-            torch.from_numpy(np.stack(images)),
-            torch.from_numpy(np.stack(slots)),
-            torch.from_numpy(np.stack(encodings)),
-        )
+        first = TRAIN + step * self.batch
+        scenes = [draw_scene(seed, self.spec.input.height) for seed in range(first, first + self.batch)]
+        slots, encodings = self.targets.batch((scene.boxes, scene.classes) for scene in scenes)
+        return torch.from_numpy(np.stack([scene.image for scene in scenes])), slots, encodings
 
 
 @dataclass
@@ -92,18 +90,17 @@ class Training:
     options: Options
     spec: Spec
     device: torch.device
-    model: TorchDetector = field(init=False)
+    model: DetectorModule = field(init=False)
     optimizer: torch.optim.AdamW = field(init=False)
-    average: dict[str, Tensor] = field(init=False)
+    average: WeightAverage = field(init=False)
     step: int = 0
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
         torch.manual_seed(0)
-        self.model = channels_last(TorchDetector(self.spec).to(self.device))
-        _initialize(self.model)
+        self.model = build(self.spec).to(self.device, memory_format=torch.channels_last)
         self.optimizer = _optimizer(self.model, self.options.decay)
-        self.average = {name: tensor.detach().clone() for name, tensor in self.model.named_weights().items()}
+        self.average = WeightAverage(self.model, EMA_DECAY)
 
     @property
     def share(self) -> float:
@@ -127,24 +124,17 @@ class Training:
         nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
         self.optimizer.step()
         self.step += 1
-        self._average()
+        self.average.update(self.model)
         return boxes.item(), classes.item()
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
-        for name, tensor in self.model.named_weights().items():
-            self.average[name].lerp_(tensor, 1 - decay)
 
     def save(self) -> None:
         """Write the checkpoint, then the averaged weights in float16."""
-        tensors = {f"average/{name}": tensor for name, tensor in self.average.items()}
-        tensors |= {f"weight/{name}": tensor for name, tensor in self.model.named_weights().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
+        tensors = {f"average/{name}": tensor for name, tensor in self.average.tensors.items()}
+        tensors |= {f"weight/{name}": tensor for name, tensor in named_weights(self.model).items()}
+        tensors |= optimizer_tensors(self.optimizer)
         state = {"step": self.step, "seconds": self.seconds, "spec": self.spec.to_data()}
         save_checkpoint(self.checkpoint, tensors, state)
-        weights = {name: tensor.cpu().numpy().astype(np.float16) for name, tensor in self.average.items()}
+        weights = {name: array.astype(np.float16) for name, array in self.average.weights().items()}
         save_weights(self.options.out / f"{self.spec.name}.safetensors", weights)
 
     @property
@@ -159,38 +149,16 @@ class Training:
         if state["spec"] != self.spec.to_data():
             raise SystemExit(f"{self.checkpoint} belongs to another spec; move it away or give another --out")
         with torch.no_grad():
-            for name, tensor in self.model.named_weights().items():
+            for name, tensor in named_weights(self.model).items():
                 tensor.copy_(tensors[f"weight/{name}"])
-                self.average[name].copy_(tensors[f"average/{name}"])
-        self._load_optimizer(tensors)
+                self.average.tensors[name].copy_(tensors[f"average/{name}"])
+        load_optimizer(self.optimizer, tensors)
         self.step, self.seconds = state["step"], state["seconds"]
+        self.average.steps = self.step
         print(f"going on from step {self.step}", flush=True)
 
-    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            kind, _, rest = name.partition("/")
-            if kind == "optimizer":
-                index, _, key = rest.partition("/")
-                state.setdefault(int(index), {})[key] = tensor
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
-
-def _initialize(model: TorchDetector) -> None:
-    """As tensorflow/models does the predictors: small weights, and class logits that start at the prior."""
-    for name, tensor in model.named_weights().items():
-        if name.startswith("head/") and name.endswith("/pw/weight"):
-            nn.init.trunc_normal_(tensor, std=0.03)
-        elif name.startswith("head/") and name.endswith("/class/pw/bias"):
-            nn.init.constant_(tensor, PRIOR_BIAS)
-        elif name.endswith("/pw/bias"):
-            nn.init.zeros_(tensor)
-        elif name.endswith("/weight"):
-            nn.init.kaiming_normal_(tensor, nonlinearity="relu")
-
-
-def _optimizer(model: TorchDetector, decay: float) -> torch.optim.AdamW:
+def _optimizer(model: DetectorModule, decay: float) -> torch.optim.AdamW:
     """AdamW that decays convolutions only."""
     decayed = [tensor for tensor in model.parameters() if tensor.ndim > 1]
     others = [tensor for tensor in model.parameters() if tensor.ndim <= 1]

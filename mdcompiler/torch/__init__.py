@@ -19,19 +19,32 @@ if find_spec("torch") is None:
         "importing mdcompiler.torch: PyTorch is not installed. Run `pip install 'mdcompiler[train]'`."
     )
 
+from mdcompiler.torch.augmentation import augment
+from mdcompiler.torch.averaging import WeightAverage
+from mdcompiler.torch.checkpoint import load_checkpoint, save_checkpoint
 from mdcompiler.torch.detector import DetectorModule, build
+from mdcompiler.torch.losses import detection_loss, focal_loss, hard_negative_loss
 from mdcompiler.torch.quantized import QuantizedModule, export_quantized, float_weights, prepare_qat, save_quantized
+from mdcompiler.torch.targets import Targets
 from mdcompiler.torch.weights import export_weights, load_weights, save_weights
 
 __all__ = [
     "DetectorModule",
     "QuantizedModule",
+    "Targets",
+    "WeightAverage",
+    "augment",
     "build",
+    "detection_loss",
     "export_quantized",
     "export_weights",
     "float_weights",
+    "focal_loss",
+    "hard_negative_loss",
+    "load_checkpoint",
     "load_weights",
     "prepare_qat",
+    "save_checkpoint",
     "save_quantized",
     "save_weights",
 ]

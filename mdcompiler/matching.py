@@ -7,6 +7,7 @@ with the scales of the spec's `postprocess`, so that post-processing undoes it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +18,19 @@ MATCH_IOU = 0.5
 
 
 def match(
-    boxes: Floats, classes: NDArray[np.int64], anchors: Floats, scales: Sequence[float]
+    boxes: Floats, classes: NDArray[Any], anchors: Floats, scales: Sequence[float], iou: float = MATCH_IOU
 ) -> tuple[NDArray[np.int64], Floats]:
     """What every anchor should say: class slots int64 [A] (0: background) and box encodings float32 [A, 4].
 
     boxes [n, 4] are corners, anchors [A, 4] centers and sizes, both as shares of the picture. An anchor takes the
-    box it overlaps most when that is at least MATCH_IOU; and every box gets the anchor that overlaps it most.
+    box it overlaps most when that is at least `iou`; and every box gets the anchor that overlaps it most.
     """
     slots = np.zeros(len(anchors), np.int64)
     if not len(boxes):
         return slots, np.zeros((len(anchors), 4), np.float32)
     shares = overlaps(corners(anchors), boxes)
     owner = shares.argmax(axis=1)
-    taken = shares.max(axis=1) >= MATCH_IOU
+    taken = shares.max(axis=1) >= iou
     best = shares.argmax(axis=0)
     owner[best], taken[best] = np.arange(len(boxes)), True
     slots[taken] = classes[owner[taken]] + 1
