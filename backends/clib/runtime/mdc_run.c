@@ -13,6 +13,8 @@
 #define ALIGNMENT 64 /* what vector loads of the kernels may assume */
 #define SHOWN_SCORE 0.3f
 #define SHOWN_AT_LEAST 3
+#define MOST_THREADS 1024
+#define MOST_RUNS 100000000
 
 struct options {
     int threads;
@@ -31,17 +33,29 @@ static int usage(const char *program, const struct mdc_run_model *model) {
         fprintf(stderr, "  %s %s: %s, %zu bytes\n", i < model->inputs ? "IN " : "OUT", model->tensors[i].name,
                 model->tensors[i].type, model->tensors[i].bytes);
     fputs("Files hold raw elements in row-major order. -n times that many runs, -k every kernel of one run.\n", stderr);
+    fprintf(stderr, "THREADS is at most %d, RUNS at most %d.\n", MOST_THREADS, MOST_RUNS);
     return 2;
+}
+
+/* 0, or 1 when `text` is no whole number from 1 to `most`. */
+static int parse_number(const char *text, long most, int *number) {
+    char *end = NULL;
+    long value = strtol(text, &end, 10);
+    if (end == text || *end || value < 1 || value > most)
+        return 1;
+    *number = (int)value;
+    return 0;
 }
 
 /* 0, or 1 when the arguments are wrong. */
 static int parse(int argc, char **argv, const struct mdc_run_model *model, struct options *options) {
     int i = 1;
     for (; i < argc && argv[i][0] == '-' && argv[i][1]; ++i) {
-        int *number = !strcmp(argv[i], "-t") ? &options->threads : !strcmp(argv[i], "-n") ? &options->runs : NULL;
+        int threads = !strcmp(argv[i], "-t"), runs = !strcmp(argv[i], "-n");
         if (!strcmp(argv[i], "-k"))
             options->kernels = 1;
-        else if (!number || ++i == argc || (*number = atoi(argv[i])) < 1)
+        else if (!(threads || runs) || ++i == argc ||
+                 parse_number(argv[i], threads ? MOST_THREADS : MOST_RUNS, threads ? &options->threads : &options->runs))
             return 1;
     }
     options->files = argv + i;
@@ -110,24 +124,36 @@ static int print_kernels(void *context, const struct mdc_run_model *model, void 
     return failed;
 }
 
-static const float *output(const struct mdc_run_model *model, void **memory, const char *name) {
-    for (int i = model->inputs; i < model->inputs + model->outputs; ++i)
-        if (!strcmp(model->tensors[i].name, name))
-            return memory[i];
+/* The output of that name and, in `rows`, how many rows of `width` floats it has; NULL when there is none of floats. */
+static const float *output(const struct mdc_run_model *model, void **memory, const char *name, size_t width,
+                           size_t *rows) {
+    for (int i = model->inputs; i < model->inputs + model->outputs; ++i) {
+        if (strcmp(model->tensors[i].name, name) || strncmp(model->tensors[i].type, "float32", 7))
+            continue;
+        *rows = model->tensors[i].bytes / (width * sizeof(float));
+        return memory[i];
+    }
     return NULL;
 }
 
+static size_t fewest(size_t a, size_t b, size_t c) { return a < b ? (a < c ? a : c) : (b < c ? b : c); }
+
+/* Other networks than detectors may have outputs of these names, and any numbers in them. */
 static void print_detections(const struct mdc_run_model *model, void **memory) {
-    const float *boxes = output(model, memory, "boxes"), *classes = output(model, memory, "classes");
-    const float *scores = output(model, memory, "scores"), *count = output(model, memory, "count");
-    if (!boxes || !classes || !scores || !count)
+    size_t with_box, with_class, with_score, counts;
+    const float *boxes = output(model, memory, "boxes", 4, &with_box);
+    const float *classes = output(model, memory, "classes", 1, &with_class);
+    const float *scores = output(model, memory, "scores", 1, &with_score);
+    const float *count = output(model, memory, "count", 1, &counts);
+    if (!boxes || !classes || !scores || !count || counts != 1)
         return;
     puts("score  ymin  xmin  ymax  xmax  class");
-    for (int i = 0; i < (int)count[0] && (i < SHOWN_AT_LEAST || scores[i] >= SHOWN_SCORE); ++i) {
+    size_t rows = fewest(with_box, with_class, with_score);
+    for (size_t i = 0; i < rows && (float)i < count[0] && (i < SHOWN_AT_LEAST || scores[i] >= SHOWN_SCORE); ++i) {
         const float *box = boxes + 4 * i;
-        int label = (int)classes[i];
-        printf("%.3f  %.3f %.3f %.3f %.3f  %d %s\n", (double)scores[i], (double)box[0], (double)box[1],
-               (double)box[2], (double)box[3], label, label < model->label_count ? model->labels[label] : "");
+        int known = classes[i] >= 0.0f && classes[i] < (float)model->label_count;
+        printf("%.3f  %.3f %.3f %.3f %.3f  %.0f %s\n", (double)scores[i], (double)box[0], (double)box[1],
+               (double)box[2], (double)box[3], (double)classes[i], known ? model->labels[(int)classes[i]] : "");
     }
 }
 
