@@ -12,10 +12,12 @@ one node with both becomes two. Whether a conversion kept the meaning is checked
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper, version_converter
+from onnx import AttributeProto, helper, numpy_helper, version_converter
 
 from mdcompiler.errors import ModelError
 from mdcompiler.names import unique
@@ -30,6 +32,7 @@ def converted(model: onnx.ModelProto) -> onnx.ModelProto:
     version = next(entry.version for entry in model.opset_import if not entry.domain)
     if version >= OPSET:
         return model
+    _check_attributes(model, version)
     silent = _silent_resizes(model) if version < _SAYS_WHERE_SINCE else set()
     try:
         result = version_converter.convert_version(model, OPSET)
@@ -40,6 +43,23 @@ def converted(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in [node for node in result.graph.node if node.op_type == "Resize" and node.output[0] in silent]:
         _say_where(result, node)
     return result
+
+
+def _check_attributes(model: onnx.ModelProto, version: int) -> None:
+    """Raise ModelError unless attributes have the types that their operators say: the converter trusts them, and one
+    that lies ends the process."""
+    for node in model.graph.node:
+        if node.domain or not onnx.defs.has(node.op_type, version):
+            continue
+        known: Any = onnx.defs.get_schema(node.op_type, version).attributes
+        for item in node.attribute:
+            needs = known[item.name].type.name if item.name in known else ""
+            has = AttributeProto.AttributeType.Name(item.type)
+            if needs and has != needs:
+                raise ModelError(
+                    f"node {node.name!r} ({node.op_type}): the attribute {item.name} is of type {has}; {needs} is "
+                    "allowed. Export the model again."
+                )
 
 
 def _silent_resizes(model: onnx.ModelProto) -> set[str]:

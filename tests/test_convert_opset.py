@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
+from mdcompiler.errors import ModelError
 from mdcompiler.meaning import check_meaning, run_original
 from mdcompiler.onnx_reader import module_from_model
 from mdcompiler.reference import run_reference
@@ -34,3 +36,12 @@ def test_scales_in_an_attribute() -> None:
     module = module_from_model(model, find_target("null"))
     check_meaning(module, {"x": X})
     assert float(abs(run_reference(module.to_onnx(), {"x": X})["y"] - run_reference(model, {"x": X})["y"]).max()) == 0
+
+
+def test_an_attribute_of_another_type_is_refused() -> None:
+    """The converter trusts types: a number where a list belongs ended the process."""
+    model = one_node("Squeeze", ["x"], {"x": (1, 4, 1, 1)}, {}, 11, axes=[2, 3])
+    attribute = model.graph.node[0].attribute[0]
+    attribute.type, attribute.f = onnx.AttributeProto.FLOAT, 0.0
+    with pytest.raises(ModelError, match=r"attribute axes is of type FLOAT; INTS is allowed"):
+        module_from_model(model, find_target("null"))

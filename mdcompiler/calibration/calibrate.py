@@ -26,6 +26,7 @@ from mdcompiler.calibration.probe import Arrays, Probe
 from mdcompiler.calibration.ranges import Ranges
 from mdcompiler.calibration.samples import Samples
 from mdcompiler.errors import InputError
+from mdcompiler.kernel import KERNEL
 from mdcompiler.module import Module, consumers, is_output
 from mdcompiler.progress import Progress, silent
 
@@ -77,15 +78,22 @@ def with_views(graph: gs.Graph, ranges: Mapping[str, tuple[float, float]]) -> Ra
 
 
 def _rectified(graph: gs.Graph, tensor: gs.Tensor) -> bool:
-    activation = None if is_output(graph, tensor) else activation_after(tensor)
+    activation = None if is_output(graph, tensor) or _leaves_kernel(tensor) else activation_after(tensor)
     return activation is not None and activation.kind in _RECTIFIERS
+
+
+def _leaves_kernel(tensor: gs.Tensor) -> bool:
+    """Whether another kernel than its own reads `tensor`, which may then have to be integers."""
+    own = tensor.inputs[0].attrs.get(KERNEL)
+    return any(reader.attrs.get(KERNEL) != own for reader in consumers(tensor))
 
 
 def _input_on_its_way(graph: gs.Graph, tensor: gs.Tensor) -> bool:
     """Whether `tensor` is a step from the picture's bytes to its normalised values, but not the last."""
     readers = consumers(tensor)
     steps = ("Transpose", "Mul", "Add", "Sub", "Div")
-    return bool(readers) and from_bytes(tensor) and all(node.op in steps for node in readers)
+    inside = bool(readers) and not _leaves_kernel(tensor)
+    return inside and from_bytes(tensor) and all(node.op in steps for node in readers)
 
 
 def from_bytes(tensor: gs.Tensor) -> bool:

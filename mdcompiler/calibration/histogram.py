@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 2048
+_SMALLEST_WIDTH = 1e-30
+"""Of a bin whose inverse float32 can hold."""
+
 Floats = NDArray[np.floating[Any]]
 
 
@@ -42,7 +45,8 @@ class Histogram:
         if self.width == 0.0:
             self.counts[0] += values.size
             return
-        index = (values.reshape(-1) - np.float32(self.edge)) * np.float32(1.0 / self.width)
+        kind: Any = np.float32 if self.width > _SMALLEST_WIDTH else np.float64
+        index = (values.reshape(-1).astype(kind) - kind(self.edge)) * kind(1.0 / self.width)
         places = np.clip(index.astype(np.int32), 0, BINS - 1)
         self.counts += np.bincount(places, minlength=BINS)
 

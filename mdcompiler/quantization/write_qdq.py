@@ -45,8 +45,8 @@ class _Writer:
         self.floats: dict[str, gs.Variable] = {}
         self.constants: dict[str, gs.Constant] = {}
         self.corrections = {item.step.output.name: item.correction for item in plan.steps if item.correction}
-        made = {item.step.output.name for item in plan.steps}
-        self.entering = {tensor.name for item in plan.steps for tensor in item.step.inputs} - made
+        self.made = {item.step.output.name for item in plan.steps}
+        self.entering = {tensor.name for item in plan.steps for tensor in item.step.inputs} - self.made
 
     def write(self) -> None:
         of_node = self.plan.of_node()
@@ -78,7 +78,8 @@ class _Writer:
         """The float numbers of an integer tensor, for float kernels and outputs."""
         if tensor.name not in self.floats:
             home = (f"{tensor.name}/dq", "dequantize")
-            result = tensor if is_output(self.graph, tensor) else None
+            # an output that a float node makes exists already
+            result = tensor if is_output(self.graph, tensor) and tensor.name in self.made else None
             self.floats[tensor.name] = self._dequantize(tensor.name, home, result)
         return self.floats[tensor.name]
 

@@ -20,6 +20,12 @@ def histogram_of(*batches: np.ndarray) -> Histogram:
     return found
 
 
+def test_bins_narrower_than_float32_can_divide_by() -> None:
+    found = histogram_of(np.array([0.0, 2e-38, 4e-38, 4e-38]))
+    assert (found.low, found.high) == (0.0, float(np.float32(4e-38)))
+    assert (found.counts[0], found.counts[-1], found.counts.sum()) == (1, 2, 4)
+
+
 @given(st.lists(st.lists(st.floats(-1000, 1000, width=32), min_size=1, max_size=20), min_size=1, max_size=6))
 def test_every_value_is_counted_once_and_the_ends_are_exact(batches: list[list[float]]) -> None:
     found = histogram_of(*map(np.array, batches))
