@@ -40,7 +40,7 @@ def integers(tensor: gs.Tensor | None) -> list[int] | None:
 
 def new_constant(graph: gs.Graph, wanted: str, values: Array) -> gs.Constant:
     """A constant with `values` under a name that `graph` does not use yet, `wanted` if it is free."""
-    return gs.Constant(fresh_tensor(graph, wanted), np.ascontiguousarray(values))
+    return gs.Constant(fresh_tensor(graph, wanted), np.asarray(values, order="C"))
 
 
 def assign(graph: gs.Graph, node: gs.Node, index: int, values: Array, wanted: str) -> None:
@@ -51,7 +51,7 @@ def assign(graph: gs.Graph, node: gs.Node, index: int, values: Array, wanted: st
     """
     old = optional_input(node, index)
     if isinstance(old, gs.Constant) and len(old.outputs) == 1 and not is_output(graph, old):
-        old.values = np.ascontiguousarray(values)
+        old.values = np.asarray(values, order="C")
         return
     fresh = new_constant(graph, wanted, values)
     if index < len(node.inputs):

@@ -27,6 +27,8 @@ _VERSION = 2
 _DIGEST = "digest"
 
 Extent = Annotated[int, Field(ge=1, le=2**31)]
+Floats = Literal["float16", "float32", "float64"]
+Integers = Literal["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -54,7 +56,7 @@ class TensorSpec(_Part):
 
     name: Annotated[str, AfterValidator(_c_text)]
     shape: tuple[Extent, ...] = Field(max_length=8)
-    dtype: Literal["float32", "float16", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64", "bool"]
+    dtype: Floats | Integers
 
     @property
     def bytes(self) -> int:

@@ -6,6 +6,7 @@ documentation states it. `check_limits` asks them all and names the node.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import onnx
@@ -108,8 +109,15 @@ def chance(node: onnx.NodeProto) -> str | None:
     return f"{node.op_type} draws random numbers. Remove it before the export" if node.op_type in _RANDOM else None
 
 
+def attributes(node: onnx.NodeProto) -> str | None:
+    """An operator has each attribute once."""
+    counts = Counter(item.name for item in node.attribute)
+    twice = next((name for name, count in counts.items() if count > 1), None)
+    return None if twice is None else f"its attribute {shortened(twice, 80)!r} is given twice. Export the model again"
+
+
 MODEL_LIMITS: tuple[Callable[[onnx.ModelProto], str | None], ...] = (size, names, outputs, opset, sparse)
-NODE_LIMITS: tuple[Callable[[onnx.NodeProto], str | None], ...] = (domain, training, chance)
+NODE_LIMITS: tuple[Callable[[onnx.NodeProto], str | None], ...] = (domain, attributes, training, chance)
 
 
 def model_faults(model: onnx.ModelProto) -> list[str]:

@@ -42,6 +42,7 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     walk = Walk.of(result, tensor_fault)
     raise_faults([*input_faults(result), *walk.faults])
     walk.write(result.graph)
+    raise_faults(fault for item in result.graph.output if (fault := tensor_fault(item.name, item.type, "output")))
     return result
 
 
@@ -58,7 +59,9 @@ def tensor_fault(name: str, kind: onnx.TypeProto, role: str) -> str | None:
     tensor = kind.tensor_type
     other = kind.WhichOneof("value")
     if other not in (None, "tensor_type"):
-        return f"{where} is a {str(other).removesuffix('_type')}; only dense tensors are compiled. Export it without."
+        held = str(other).removesuffix("_type").replace("_", " ")
+        article = "an" if held[0] in "aeiou" else "a"
+        return f"{where} is {article} {held}; only dense tensors are compiled. Export it without."
     if other is None or not tensor.HasField("shape"):
         return f"{where} has no known shape. {_ADVICE}"
     if tensor.elem_type not in ELEMENT_TYPES:

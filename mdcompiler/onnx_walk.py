@@ -26,6 +26,7 @@ from mdcompiler.foreign import shortened
 from mdcompiler.onnx_graph import drop_unneeded, nested_graphs
 from mdcompiler.onnx_infer import infer_node
 from mdcompiler.onnx_limits import MAX_NODES, control_flow, node_faults
+from mdcompiler.onnx_spell_out import spelled_out
 from mdcompiler.onnx_splice import body_nodes, function_body, spliced_branch
 from mdcompiler.onnx_types import agrees, completed, elements_of, is_static, shape_of, type_of
 from mdcompiler.operators import DOMAIN
@@ -82,6 +83,11 @@ class Walk:
         waiting = deque(nodes)
         while waiting:
             node = waiting.popleft()
+            spelled = spelled_out(node, self.types, self.taken, self._opset)
+            for plain in spelled or ():
+                self._step(plain)
+            if spelled:
+                continue
             branch = self._branch(node)
             if branch is None:
                 self._step(node)

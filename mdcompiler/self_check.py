@@ -44,7 +44,7 @@ def record_check(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], re
     rows: dict[str, NDArray[Any]] = {}
     for seed in seeds:
         rows.update((f"{seed}/{name}", values) for name, values in _thinned(reference(seeded_inputs(inputs, seed))))
-    return save({name: np.ascontiguousarray(values) for name, values in rows.items()})
+    return save({name: np.asarray(values, order="C") for name, values in rows.items()})
 
 
 def check_faults(

@@ -6,6 +6,7 @@ path to a `.yaml` file works in their place. Sizes are bytes.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import ConfigDict, Field
 
 from mdcompiler.data_file import NamedData, find_data, is_data_file, shipped_data
 from mdcompiler.errors import TargetError
+from mdcompiler.host import host_flags
 
 
 class Target(NamedData):
@@ -70,8 +72,12 @@ class Target(NamedData):
 
 def shipped_targets() -> dict[str, Target]:
     """The targets that come with the package, by name. `cpu` is this machine."""
-    targets = shipped_data("mdcompiler", "targets", "target", Target)
+    targets = _shipped()
     return {"cpu": _host(targets), **targets}
+
+
+def _shipped() -> dict[str, Target]:
+    return shipped_data("mdcompiler", "targets", "target", Target)
 
 
 def find_target(name: str) -> Target:
@@ -89,22 +95,28 @@ def find_target(name: str) -> Target:
     return found.model_copy(update={"scheme": str(Path(name).parent / found.scheme)})
 
 
-def host_flags() -> frozenset[str]:
-    """The instruction-set flags of this processor as Linux names them; empty where it does not tell."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return frozenset()
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            return frozenset(value.split())
-    return frozenset()
-
-
 def missing_flags(target: Target) -> list[str]:
     """The flags that `target` needs and this processor lacks."""
-    return sorted(set(target.cpu_flags) - host_flags())
+    return sorted(set(target.cpu_flags) - usable_flags())
+
+
+def usable_flags() -> frozenset[str]:
+    """The flags of this processor, or those of them that a lesser one has whose target `MDC_CPU` names.
+
+    Raises TargetError when `MDC_CPU` names no shipped target, or one that needs more than this processor has.
+    """
+    flags, name = host_flags(), os.environ.get("MDC_CPU", "")
+    if not name:
+        return flags
+    targets = {key: item for key, item in _shipped().items() if item.cpu_flags}
+    if name not in targets:
+        raise TargetError(f"MDC_CPU is {name!r}; it names one of {', '.join(targets)}, or nothing. Set it so.")
+    lesser = targets[name]
+    missing = sorted(set(lesser.cpu_flags) - flags)
+    if missing:
+        raise TargetError(f"MDC_CPU is {name!r}: this processor lacks {', '.join(missing)}. Name a lesser target.")
+    wider = {flag for item in targets.values() if _rank(item) > _rank(lesser) for flag in item.cpu_flags}
+    return flags - wider.difference(lesser.cpu_flags)
 
 
 def _host(targets: dict[str, Target]) -> Target:
@@ -115,8 +127,13 @@ def _host(targets: dict[str, Target]) -> Target:
             "this processor matches none of the shipped cpu targets; give a target file of your own "
             "(.yaml) with `--target`, see `mdc targets --json` for examples."
         )
-    best = max(native, key=lambda target: (target.vector_bytes, target.name))
+    best = max(native, key=_rank)
     return best.model_copy(update={"name": "cpu", "description": f"this machine ({best.name})"})
+
+
+def _rank(target: Target) -> tuple[int, str]:
+    """Of two processors of one family the wider has the higher one."""
+    return target.vector_bytes, target.name
 
 
 def _loads_here(triple: str) -> bool:

@@ -71,7 +71,8 @@ def _correct(graph: gs.Graph, node: gs.Node, seen: Moments, scheme: Scheme) -> i
 def shift_bias(graph: gs.Graph, node: gs.Node, error: Array, seen: Moments) -> int:
     """Subtract from the bias what weights wrong by `error` [O,I,h,w] add to the mean; 1 if it did."""
     groups, size = seen.mean.shape
-    shift = np.einsum("gok,gk->go", error.reshape(groups, -1, size).astype(np.float64), seen.mean).reshape(-1)
+    products = error.reshape(groups, -1, size) * np.asarray(seen.mean, np.float64)[:, None, :]
+    shift = np.add.reduce(products, axis=-1).reshape(-1)
     if not shift.any():
         return 0
     bias = constant(optional_input(node, 2))

@@ -4,8 +4,9 @@
 
 Cross-layer equalization (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction",
 2019). There s balances the weights of A and B. With weights per channel A's need no help, and ranges of activations
-matter as much, so s is chosen among before^a / after^b (before: ranges ahead of the cut, after: B's) by the noise
-that rounding activations and weights is expected to make in B's result; a pair that gains nothing is left alone.
+matter as much, so s is chosen among before^a / after^b, a and b in quarters (before: ranges ahead of the cut, after:
+B's), by the noise that rounding activations and weights is expected to make in B's result; a pair that gains nothing
+is left alone.
 Which pairs, and how far:
 
 1. nothing or Relu between: any positive s, the function stays what it was;
@@ -36,10 +37,10 @@ from mdcompiler.module import Module, only_consumer
 from mdcompiler.names import kernel_path
 from mdcompiler.passes.insert_qdq import is_quantized, scheme_of
 from mdcompiler.quantization.scheme import Scheme
+from mdcompiler.same_everywhere import power_quarters
 
 Array = NDArray[Any]
 _LARGEST = 64.0
-_EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -157,11 +158,11 @@ def pair_noise(pair: _Pair, seen: _Seen, scheme: Scheme) -> Callable[[Array], fl
 
     def noise(factor: Array) -> float:
         step = np.minimum(seen.peaks / factor, pair.high).max() / 255
-        total = step**2 * float((factor**2 * energy).sum())
+        total = step * step * float((factor * factor * energy).sum())
         total += _weight_noise(second, factor, seen.power, depthwise, scheme.per_channel)
         if not scheme.per_channel:
             width = (rows / factor).max() / 127
-            total += width**2 * first[0].size * seen.power_before * float((factor**2 * energy).sum())
+            total += width * width * first[0].size * seen.power_before * float((factor * factor * energy).sum())
         return float(total)
 
     return noise
@@ -172,10 +173,10 @@ def _weight_noise(weight: Array, factor: Array, power: Array, depthwise: bool, p
     if depthwise:
         scaled = np.abs(weight.reshape(factor.size, -1)) * factor[:, None]
         largest = scaled.max(axis=1) if per_channel else scaled.max()
-        return float(((largest / 127) ** 2 * scaled.shape[1] * power / factor**2).sum())
+        return float((np.square(largest / 127) * scaled.shape[1] * power / np.square(factor)).sum())
     peaks = (np.abs(weight).max(axis=(2, 3)) * factor).max(axis=1)
     peaks = peaks if per_channel else np.full_like(peaks, peaks.max())
-    return float(np.square(peaks / 127).sum() * weight[0, 0].size * (power / factor**2).sum())
+    return float(np.square(peaks / 127).sum() * weight[0, 0].size * (power / np.square(factor)).sum())
 
 
 def _wanted(pair: _Pair, peaks: Array, scheme: Scheme) -> list[Array]:
@@ -184,7 +185,7 @@ def _wanted(pair: _Pair, peaks: Array, scheme: Scheme) -> list[Array]:
     weight = pair.second.inputs[1].values
     after = _largest(weight, (1, 2, 3) if _depthwise(pair.second) else (0, 2, 3)).reshape(peaks.size, -1).max(axis=1)
     before, after = (np.maximum(item / max(item.max(), 1e-12), 1e-6) for item in (before, after))
-    return [np.asarray(before**a / after**b) for a in _EXPONENTS for b in _EXPONENTS[:3]]
+    return [power_quarters(before, a) / power_quarters(after, b) for a in range(5) for b in range(3)]
 
 
 def _depthwise(node: gs.Node) -> bool:

@@ -23,6 +23,7 @@ from mdcompiler.calibration.patches import Moments, convolutions, moments
 from mdcompiler.calibration.samples import ListedSamples, Samples
 from mdcompiler.compile_pass import Stage
 from mdcompiler.constants import assign
+from mdcompiler.evaluator.products import matmul
 from mdcompiler.module import Module
 from mdcompiler.names import kernel_path
 from mdcompiler.passes.correct_bias import correctable, rounded, shift_bias
@@ -99,7 +100,7 @@ def descend(errors: Array, second: Array, movable: Array, flips: int) -> Array:
     diagonal = np.diagonal(damped, axis1=1, axis2=2)[:, None, :]
     away = np.where(errors > 0, -1.0, 1.0).astype(np.float32) * movable
     moved = np.zeros(errors.shape, np.int64)
-    slope = errors.astype(np.float32) @ damped
+    slope = np.stack([matmul(*pair) for pair in zip(errors.astype(np.float32), damped, strict=True)])
     group, row = np.arange(groups)[:, None], np.arange(filters)[None, :]
     for _ in range(flips):
         gain = 2 * away * slope + (away != 0) * diagonal

@@ -31,7 +31,7 @@ class Contexts:
 
     @contextmanager
     def taken(self) -> Iterator[int]:
-        """A context for one call. Raises InputError when this is closed, TargetError or MemoryError without one."""
+        """A context for one call. Raises InputError when this is closed, TargetError without one."""
         self._begin()
         context: int | None = None
         try:
@@ -77,11 +77,8 @@ class Contexts:
         context: int | None = self._functions.create(self._threads)
         if context:
             return context
-        reason = self._functions.reason()
-        if reason:
-            raise TargetError(f"starting the compiled library: {reason}")
-        arena = int(self._functions.arena_bytes())
-        raise MemoryError(f"no memory for an arena of {arena} bytes and {self._threads} threads")
+        reason = self._functions.reason() or "it gives no reason. Compile the network again"
+        raise TargetError(f"starting the compiled library: {reason.rstrip('.')}.")
 
     def _release(self, contexts: list[int], last: bool) -> None:
         for context in contexts:

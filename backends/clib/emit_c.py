@@ -23,8 +23,9 @@ def header(source: Source, prefix: str) -> str:
         "",
         f"""\
 /* Memory for one run at a time, and a pool of threads. NULL: no memory, or this processor lacks an
- * instruction set that the model was compiled for. */
+ * instruction set that the model was compiled for; {prefix}_error() says which, in the thread that called. */
 {prefix}_context *{prefix}_create(int threads);
+const char *{prefix}_error(void);
 void {prefix}_destroy({prefix}_context *context);
 
 /* Run the network; 0 on success, -1 when a pointer is NULL. Contexts are independent: use one for each thread that
@@ -106,19 +107,24 @@ EXPORT const char *{prefix}_kernel_name(int index) {{
 }}
 
 {definitions(prefix, source.inputs, source.outputs)}
+
+EXPORT const char *{prefix}_error(void) {{ return mdc_error(); }}
+
 {near.hooks}EXPORT {prefix}_context *{prefix}_create(int threads) {{
-    const int needed = {needed};
-    if ((mdc_cpu_features() & needed) != needed)
+    if (!mdc_cpu_has({needed}))
         return NULL;
     {prefix}_context *context = mdc_allocate(sizeof *context, sizeof(void *));
-    if (!context)
+    if (!context) {{
+        mdc_no_memory({source.plan.arena_bytes}, threads);
         return NULL;
+    }}
     context->arena = mdc_allocate({source.plan.arena_bytes}, {source.alignment_bytes});
     context->scratch = mdc_allocate((size_t)(threads > 1 ? threads - 1 : 0) * SCRATCH_BYTES, {source.alignment_bytes});
     if (!context->arena || !context->scratch) {{
         mdc_release(context->arena);
         mdc_release(context->scratch);
         mdc_release(context);
+        mdc_no_memory({source.plan.arena_bytes}, threads);
         return NULL;
     }}
     context->pool = mdc_pool_create(threads);

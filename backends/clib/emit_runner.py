@@ -8,13 +8,8 @@ from mdcompiler.backends.clib.c_source import Tensor
 from mdcompiler.backends.clib.c_tensors import literal, row
 
 
-def runner(
-    prefix: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], labels: Sequence[str], tells_errors: bool = False
-) -> str:
-    """`{prefix}_main.c`: the tensors of the model, its functions with untyped pointers, and `main`.
-
-    tells_errors: whether the model has a function `{prefix}_error`.
-    """
+def runner(prefix: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], labels: Sequence[str]) -> str:
+    """`{prefix}_main.c`: the tensors of the model, its functions with untyped pointers, and `main`."""
     tensors = (*inputs, *outputs)
     table = "\n".join(row(tensor) for tensor in tensors)
     pointers = ", ".join(f"tensors[{index}]" for index in range(len(tensors)))
@@ -47,7 +42,7 @@ int main(int argc, char **argv) {{
         .profile = profile,
         .kernel_count = {prefix}_kernel_count,
         .kernel_name = {prefix}_kernel_name,
-        .error = {f"{prefix}_error" if tells_errors else "NULL"},
+        .error = {prefix}_error,
     }};
     return mdc_run_main(argc, argv, &model);
 }}

@@ -63,7 +63,7 @@ def write_files(
     }
     library = link_library(files, [], target.zig, ["-ldl"])
     progress("link", 1, 2)
-    main = runner(prefix, source.inputs, source.outputs, labels_of(module), tells_errors=True).encode()
+    main = runner(prefix, source.inputs, source.outputs, labels_of(module)).encode()
     sources = {f"{prefix}.h": files[f"{prefix}.h"], f"{prefix}_main.c": main}
     program_file = link_small_program(sources, f"{prefix}.so", library, target.zig)
     progress("link", 2, 2)

@@ -83,7 +83,7 @@ def _is_there(row: dict[str, Any], calibration: Path, count: int | None) -> bool
 
 
 class Eyes:
-    """A detector in ONNX Runtime, float or with Q/DQ nodes, and its post-processing."""
+    """A detector, float or with Q/DQ nodes, and its post-processing."""
 
     def __init__(self, module: Module, labels: tuple[str, ...] = ()) -> None:
         head = find_head(module)
@@ -91,7 +91,7 @@ class Eyes:
             raise InputError("looking at pictures: the network is no detector that can be decoded. Give a detector.")
         self.head: DetectorHead = head
         self.labels = labels
-        self._probe = Probe(module.graph, [head.boxes, head.scores], exact=True)
+        self._probe = Probe(module.graph, [head.boxes, head.scores])
 
     def see(self, sample: Arrays) -> list[Detection]:
         """The detections in one sample, best first."""

@@ -17,8 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mdcompiler.accuracy.judge import Judgement
+from mdcompiler.accuracy.metrics import DECIBELS
 from mdcompiler.accuracy.sensitivity import Sensitivity
 from mdcompiler.quantization.scheme import Precision
+from mdcompiler.same_everywhere import exp
 
 Measure = Callable[[Mapping[str, Precision]], Judgement]
 """The precisions of the blocks that are not int8 -> what that network loses."""
@@ -41,7 +43,7 @@ def by_worth(rows: Sequence[Sensitivity], share: Mapping[str, float]) -> list[st
     """Blocks, those first that spoil most for the work that is in them. share: of the multiply-adds, by block."""
 
     def worth(row: Sensitivity) -> float:
-        return float(10 ** (-row.snr_db / 10)) / max(share.get(row.block, 0.0), _SMALL)
+        return float(exp(-row.snr_db / DECIBELS)) / max(share.get(row.block, 0.0), _SMALL)
 
     return [row.block for row in sorted(rows, key=worth, reverse=True)]
 

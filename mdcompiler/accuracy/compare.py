@@ -93,8 +93,8 @@ class _Comparison:
         self.held = {} if ends_only else _held(original.graph, quantized.graph)
         self.spans = {} if ends_only else {name: [np.inf, -np.inf] for name in _predictions(original.graph)}
         self.pairs = self._pairs(quantized.graph)
-        self.want = Probe(original.graph, [*self.pairs, *self.held, *self.spans], exact=True)
-        self.got = Probe(quantized.graph, list(self.pairs.values()), exact=True)
+        self.want = Probe(original.graph, [*self.pairs, *self.held, *self.spans])
+        self.got = Probe(quantized.graph, list(self.pairs.values()))
         self.noise = {name: Noise() for name in self.pairs}
         self.outside = dict.fromkeys(self.held, 0)
         self.sizes = dict.fromkeys(self.held, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from mdcompiler.accuracy.head import DetectorHead
 from mdcompiler.detections import decode_boxes
+from mdcompiler.same_everywhere import dot, log
 
 CONFIDENT = 0.5
 """Score from which an anchor counts as a detection."""
@@ -19,6 +19,8 @@ DOUBTFUL = CONFIDENT / 2
 """Below this it does not; what lies between may go either way without being counted as a change."""
 
 _MOST_DB = 200.0
+DECIBELS = 4.342944819032518
+"""10 / ln 10."""
 Values = NDArray[np.floating[Any]]
 
 
@@ -31,10 +33,9 @@ class Noise:
 
     def update(self, want: Values, got: Values) -> None:
         """Add one sample; both arrays have one shape."""
-        wide = want.astype(np.float64).reshape(-1)
-        gap = got.astype(np.float64).reshape(-1) - wide
-        self.signal += float(wide @ wide)
-        self.error += float(gap @ gap)
+        gap = got.astype(np.float64) - want
+        self.signal += dot(want, want)
+        self.error += dot(gap, gap)
 
     @property
     def decibels(self) -> float:
@@ -43,7 +44,7 @@ class Noise:
             return _MOST_DB
         if self.signal == 0.0:
             return -_MOST_DB
-        return max(-_MOST_DB, min(_MOST_DB, 10 * math.log10(self.signal / self.error)))
+        return max(-_MOST_DB, min(_MOST_DB, DECIBELS * float(log(self.signal / self.error))))
 
 
 @dataclass

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdcompiler.calibration.histogram import Histogram
+from mdcompiler.same_everywhere import log
 
 PERCENTILE = 99.99
 _STEPS = 64
@@ -103,7 +104,7 @@ def _divergence(counts: Floats, centers: Floats, low: float, high: float, levels
     model = _requantized(kept, levels)
     target, model = target / target.sum(), model / model.sum()
     seen = target > 0
-    return float((target[seen] * np.log(target[seen] / np.maximum(model[seen], 1e-12))).sum())
+    return float((target[seen] * log(target[seen] / np.maximum(model[seen], 1e-12))).sum())
 
 
 def _requantized(counts: Floats, levels: int) -> Floats:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mdcompiler.calibration.probe import Probe
 from mdcompiler.calibration.samples import Samples
 from mdcompiler.constants import constant
+from mdcompiler.evaluator.products import integers_of
 from mdcompiler.progress import Progress, silent
 
 _POSITIONS = 512
@@ -35,13 +36,20 @@ class Moments:
         """Add patches [G,P,K]; the outer products only where they are wanted."""
         self.first = patches.sum(axis=1, dtype=np.float64) + (self.first if self.count else 0)
         if squares:
-            self.second = patches.transpose(0, 2, 1) @ patches + (self.second if self.count else 0)
+            self.second = _squares(patches) + (self.second if self.count else 0)
         self.count += patches.shape[1]
 
     @property
     def mean(self) -> Floats:
         """The mean patch [G,K]."""
         return np.asarray(self.first / max(self.count, 1))
+
+
+def _squares(patches: Floats) -> Floats:
+    """Outer products [G,K,K] of patches [G,P,K], summed over P: exact sums of integers of 22 bits at _POSITIONS."""
+    bits = (53 - int(patches.shape[1]).bit_length()) // 2
+    integers, power = integers_of(patches, bits)
+    return np.asarray((integers.transpose(0, 2, 1) @ integers) * np.ldexp(1.0, 2 * power))
 
 
 def convolutions(graph: gs.Graph) -> list[gs.Node]:

@@ -54,7 +54,10 @@ def from_range(
 
 
 def _scale(value: float, power_of_two: bool) -> float:
-    return 2.0 ** math.ceil(math.log2(value)) if power_of_two else float(np.float32(value))
+    if not power_of_two:
+        return float(np.float32(value))
+    fraction, exponent = math.frexp(value)
+    return math.ldexp(1.0, exponent - 1 if fraction == 0.5 else exponent)
 
 
 def weight_quantization(

@@ -30,7 +30,7 @@ from mdcompiler.quantization.trained import trained_parameters
 from mdcompiler.reference import run_reference
 from mdcompiler.sampling import sample
 from mdcompiler.spec import SearchSpace, Spec, load_spec, weight_shapes
-from mdcompiler.target import find_target
+from mdcompiler.target import find_target, missing_flags
 from mdcompiler.weights import fit_spec, read_tflite, seeded_weights
 
 Array = NDArray[Any]
@@ -90,6 +90,9 @@ def test_zoo_is_exact(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["x86-64-v2", "x86-64-v3", "x86-64-v4"])
 def test_every_instruction_set_is_exact(target: str, tmp_path: Path) -> None:
+    missing = missing_flags(find_target(target))
+    if missing:
+        pytest.skip(f"this processor lacks {', '.join(missing)}")
     check(SearchSpace.small().sample(4), tmp_path, target=target)
 
 

@@ -29,7 +29,7 @@ from mdcompiler.kernel import Kernel, kernels
 from mdcompiler.names import block_of
 from mdcompiler.read_network import Request
 from mdcompiler.spec import Spec
-from mdcompiler.target import find_target
+from mdcompiler.target import Target, find_target
 from tests.benchmarks.peaks import Peaks
 from tests.benchmarks.peaks import measure as measure_peaks
 from tests.benchmarks.subjects import PRECISIONS, Subject, place, prepare, quantized_module, zoo_spec
@@ -137,16 +137,21 @@ def measure(spec: Spec, precision: str, by: str, runs: int, target: str = "cpu")
         peaks = measure_peaks(find_target(target))
         least = fastest(subject, subject.image, runs)
     if by == "block":
-        return _under_roofs(items, least, lambda item: item.block, peaks, precision), peaks
-    rows = _under_roofs(items, least, lambda item: item.name, peaks, precision)
+        return _under_roofs(items, least, lambda item: item.block, peaks, precision, find_target(target)), peaks
+    rows = _under_roofs(items, least, lambda item: item.name, peaks, precision, find_target(target))
     kinds = {item.name: item.kind for item in items}
     return (merged(rows, kinds.__getitem__) if by == "kind" else rows), peaks
 
 
 def _under_roofs(
-    items: Sequence[Kernel], least: Mapping[str, int], key: Callable[[Kernel], str], peaks: Peaks, precision: str
+    items: Sequence[Kernel],
+    least: Mapping[str, int],
+    key: Callable[[Kernel], str],
+    peaks: Peaks,
+    precision: str,
+    target: Target,
 ) -> list[Roof]:
-    return roofs(parts(items, key), times_by_part(items, least, key), peaks, precision)
+    return roofs(parts(items, key, target), times_by_part(items, least, key), peaks, precision)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import pytest
 from mdcompiler.kernel import Kernel
 from mdcompiler.reference import run_reference
 from mdcompiler.spec import Spec, load_spec
+from mdcompiler.target import find_target
 from tests.benchmarks import c_start
 from tests.benchmarks.peaks import Peaks
 from tests.benchmarks.peer_models import UnavailableError, model_for, without_picture
@@ -23,6 +24,7 @@ from tests.benchmarks.subjects import PRECISIONS, Subject, prepare
 from tests.benchmarks.traffic import Part, parts
 
 RUNS = 20
+CPU = find_target("cpu")
 
 
 def small_spec() -> Spec:
@@ -101,11 +103,11 @@ def items(subject: Subject) -> list[Kernel]:
 
 
 def test_a_block_moves_no_less_than_it_must(items: list[Kernel], subject: Subject) -> None:
-    blocks = parts(items, lambda item: item.block)
+    blocks = parts(items, lambda item: item.block, CPU)
     assert sum(block.macs for block in blocks) == sum(item.macs for item in subject.artifact.manifest.kernels)
     assert sum(block.kernels for block in blocks) == len(items)
     assert all(0 < block.must_bytes <= block.moved_bytes for block in blocks)
-    (everything,) = parts(items, lambda _: "all")
+    (everything,) = parts(items, lambda _: "all", CPU)
     tensors = [*subject.expected.values(), subject.image]
     constants = everything.must_bytes - sum(item.nbytes for item in tensors)
     assert constants == pytest.approx(subject.artifact.manifest.facts["constants_bytes"], rel=0.25)
@@ -113,7 +115,7 @@ def test_a_block_moves_no_less_than_it_must(items: list[Kernel], subject: Subjec
 
 def test_a_chain_inside_a_part_stays_inside(items: list[Kernel]) -> None:
     chain = [item for item in items if item.block == "C3/b0.ibn"]
-    (whole,) = parts(chain, lambda item: item.block)
+    (whole,) = parts(chain, lambda item: item.block, CPU)
     handed = [tensor for item in chain for tensor in item.outputs][:-1]
     size = sum(int(np.prod(tensor.shape)) * np.dtype(tensor.dtype).itemsize for tensor in handed)
     assert whole.moved_bytes - whole.must_bytes == 2 * size

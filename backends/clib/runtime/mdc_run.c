@@ -160,15 +160,13 @@ static void print_detections(const struct mdc_run_model *model, void **memory) {
 static int run(const struct mdc_run_model *model, const struct options *options, void **memory) {
     void *context = model->create(options->threads);
     if (!context) {
-        fprintf(stderr, "%s\n", model->error ? model->error()
-                                             : "no memory, or this processor lacks instructions that the model was "
-                                               "compiled for");
+        fprintf(stderr, "%s\n", model->error());
         return 1;
     }
     int failed = options->kernels ? print_kernels(context, model, memory)
                                   : time_runs(context, model, memory, options->runs);
     if (failed)
-        fprintf(stderr, "the model failed. %s\n", model->error ? model->error() : "");
+        fprintf(stderr, "the model failed. %s\n", model->error());
     model->destroy(context);
     return failed;
 }

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -367,3 +368,39 @@ int mdc_cpu_features(void) {
 #else
 int mdc_cpu_features(void) { return 0; }
 #endif
+
+static _Thread_local char error[320];
+
+const char *mdc_error(void) { return error; }
+
+void mdc_no_memory(size_t arena_bytes, int threads) {
+    snprintf(error, sizeof error, "no memory for an arena of %zu bytes and %d threads", arena_bytes, threads);
+}
+
+int mdc_cpu_has(int needed) {
+    static const struct {
+        int bit;
+        const char *name;
+    } sets[] = {
+        {MDC_CPU_SSE4_2, "SSE4.2"},
+        {MDC_CPU_AVX2, "AVX2 with FMA, F16C and BMI2"},
+        {MDC_CPU_AVX512, "AVX-512 (F, BW, CD, DQ, VL)"},
+        {MDC_CPU_VNNI, "AVX512-VNNI with AVX512-VBMI"},
+        {MDC_CPU_NEON, "NEON"},
+        {MDC_CPU_DOTPROD, "the dot products of Armv8.2"},
+        {MDC_CPU_I8MM, "the integer matrix products (i8mm)"},
+    };
+    const int missing = needed & ~mdc_cpu_features();
+    error[0] = 0;
+    if (!missing)
+        return 1;
+    const char *between = "this processor lacks ";
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; ++i)
+        if (missing & sets[i].bit) {
+            used += (size_t)snprintf(error + used, sizeof error - used, "%s%s", between, sets[i].name);
+            between = " and ";
+        }
+    snprintf(error + used, sizeof error - used, ", for which the model was compiled. Compile it for another target");
+    return 0;
+}

@@ -56,4 +56,11 @@ enum {
 };
 int mdc_cpu_features(void);
 
+/* Whether this processor has all of `needed`, MDC_CPU bits; what is missing is the thread's error else. */
+int mdc_cpu_has(int needed);
+
+/* Why the last call of this thread that could not start a model could not, "" when nothing failed. */
+const char *mdc_error(void);
+void mdc_no_memory(size_t arena_bytes, int threads);
+
 #endif
