@@ -73,6 +73,11 @@ def scratch_folder(what: str) -> Iterator[Path]:
         scratch.release()
 
 
+def tools_environment(folder: Path) -> dict[str, str]:
+    """For programs that are started: what they leave when they are killed lies in `folder`, and goes with it."""
+    return {**os.environ, "TMPDIR": str(folder)}
+
+
 def sweep(folder: Path) -> None:
     """Take away what killed processes of this user left in `folder`; what cannot be taken away stays."""
     with suppress(OSError), os.scandir(folder) as entries:

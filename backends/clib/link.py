@@ -20,7 +20,7 @@ from pathlib import Path
 from mdcompiler.backends.clib import android
 from mdcompiler.backends.clib.object_cache import ObjectCache
 from mdcompiler.errors import InternalError, MissingToolError
-from mdcompiler.scratch import scratch_folder
+from mdcompiler.scratch import scratch_folder, tools_environment
 
 _SECONDS = 600
 _FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra")
@@ -138,8 +138,11 @@ def runtime_files() -> dict[str, bytes]:
 
 
 def _run(command: list[str], folder: Path) -> None:
+    environment = tools_environment(folder)
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
     except OSError as error:
         raise MissingToolError(f"the C compiler {command[0]} cannot be started: {error}. Set MDC_CC to one.") from error
     if done.returncode:

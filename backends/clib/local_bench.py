@@ -20,7 +20,7 @@ from mdcompiler.backends.clib.candidates import Builder, Candidate, shared_buffe
 from mdcompiler.backends.clib.child import Child, ChildDied
 from mdcompiler.backends.clib.link import compiler_command
 from mdcompiler.errors import InternalError
-from mdcompiler.scratch import scratch_folder
+from mdcompiler.scratch import scratch_folder, tools_environment
 from mdcompiler.target import Target
 from mdcompiler.tuning.record import Measurement, Schedule
 from mdcompiler.tuning.tunable import Job
@@ -128,7 +128,9 @@ def _link(candidates: list[Candidate], folder: Path) -> str:
     (folder / "measure.c").write_text(_source(candidates))
     objects = [f"{symbol}.o" for symbol in codes]
     command = [*compiler_command(), *_FLAGS, "-o", "measure.so", "measure.c", *objects, "-lm"]
-    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=folder, env=tools_environment(folder), check=False, capture_output=True, text=True
+    )
     if done.returncode:
         raise InternalError(f"the C compiler refused the timing loop: {done.stderr.strip()[-2000:]}")
     return str(folder / "measure.so")

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from mdcompiler.backends.clib.link import runtime_files
 from mdcompiler.errors import InternalError, MissingToolError
-from mdcompiler.scratch import scratch_folder
+from mdcompiler.scratch import scratch_folder, tools_environment
 from mdcompiler.target import Target
 
 _SECONDS = 600
@@ -93,6 +94,7 @@ def _start(command: Sequence[str], folder: Path) -> None:
     if find_spec("ziglang") is None:
         raise MissingToolError("linking for Hexagon needs the package ziglang. Run `pip install ziglang`.")
     whole = [sys.executable, "-m", "ziglang", *command]
-    done = subprocess.run(whole, cwd=folder, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    options: dict[str, Any] = {"cwd": folder, "env": tools_environment(folder), "timeout": _SECONDS}
+    done = subprocess.run(whole, **options, capture_output=True, text=True, check=False)
     if done.returncode:
         raise InternalError(f"zig {command[0]} refused the generated code: {done.stderr.strip()[-2000:]}")
