@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,7 +73,9 @@ def quantize(
         report=True,
         allow_degraded=True,
     )
-    record = _record(Request(network, weights, seed, True, width, *parse_size(size)), target, options)
+    request = Request(network, weights, seed, False, width, *parse_size(size))
+    raw = not request.is_onnx  # a file ends as it ends
+    record = _record(replace(request, raw=raw), target, options)
     if json:
         print_json(_data(record))
         return
