@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import onnx
+from onnx import helper
+
+from mdcompiler.names import unique
 
 
 def nested_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
@@ -63,3 +66,22 @@ def drop_unneeded(graph: onnx.GraphProto) -> None:
     if len(weights) < len(graph.initializer):
         del graph.initializer[:]
         graph.initializer.extend(weights)
+
+
+def hand_weights_out(graph: onnx.GraphProto) -> None:
+    """Let an output that is a weight be made by a node, in place: passes know outputs by who makes them."""
+    outputs = {value.name for value in graph.output}
+    weights = [tensor for tensor in graph.initializer if tensor.name in outputs]
+    if not weights:
+        return
+    taken = {name for node in all_nodes(graph) for name in (*node.input, *node.output)}
+    taken |= outputs | {tensor.name for tensor in graph.initializer}
+    for tensor in weights:
+        inner = unique(f"{tensor.name}/value", taken)
+        taken.add(inner)
+        for node in all_nodes(graph):
+            for index, name in enumerate(node.input):
+                if name == tensor.name:
+                    node.input[index] = inner
+        graph.node.append(helper.make_node("Identity", [inner], [tensor.name]))
+        tensor.name = inner

@@ -40,8 +40,27 @@ def size(model: onnx.ModelProto) -> str | None:
 
 
 def outputs(model: onnx.ModelProto) -> str | None:
-    """A model has an output."""
-    return None if model.graph.output else "it has no output. Export it with what it is to compute"
+    """A model has outputs, each once and under another name than its inputs."""
+    names = [value.name for value in model.graph.output]
+    if not names:
+        return "it has no output. Export it with what it is to compute"
+    weights = {tensor.name for tensor in model.graph.initializer}
+    given = {value.name for value in model.graph.input} - weights
+    both = next((name for name in names if name in given or names.count(name) > 1), None)
+    if both is None:
+        return None
+    what = "an input as well, and handed through" if both in given else "listed twice"
+    return (
+        f"output {shortened(both, 80)!r} is {what}. Leave it out, or put an Identity before it with a name of its own"
+    )
+
+
+def inputs(model: onnx.ModelProto) -> str | None:
+    """A model has an input: what depends on none is a table and no network."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    if any(value.name not in weights for value in model.graph.input):
+        return None
+    return "it has no input, so that its outputs are always the same. Export it with what it is to compute them from"
 
 
 def names(model: onnx.ModelProto) -> str | None:
@@ -116,7 +135,7 @@ def attributes(node: onnx.NodeProto) -> str | None:
     return None if twice is None else f"its attribute {shortened(twice, 80)!r} is given twice. Export the model again"
 
 
-MODEL_LIMITS: tuple[Callable[[onnx.ModelProto], str | None], ...] = (size, names, outputs, opset, sparse)
+MODEL_LIMITS: tuple[Callable[[onnx.ModelProto], str | None], ...] = (size, names, inputs, outputs, opset, sparse)
 NODE_LIMITS: tuple[Callable[[onnx.NodeProto], str | None], ...] = (domain, attributes, training, chance)
 
 

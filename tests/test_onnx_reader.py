@@ -306,6 +306,7 @@ def test_training_and_chance() -> None:
     model.graph.node[0].attribute.append(helper.make_attribute("training_mode", 1))
     assert "training mode. Export the model in evaluation mode" in refusal(model)
     net = Sketch()
+    net.input("x", [2])
     assert "draws random numbers" in refusal(net.model(net.node("RandomNormal", "dice", shape=[2])))
 
 

@@ -96,6 +96,28 @@ def test_an_output_without_elements() -> None:
     assert "tensor 'y' (output) has shape [0, 3, 5, 6], no elements" in message
 
 
+def test_an_output_that_is_an_input_or_there_twice() -> None:
+    network = model([("Relu", ["x"], "y", {})], {})
+    network.graph.output.append(network.graph.input[0])
+    assert "output 'x' is an input as well, and handed through" in refusal(network)
+    network.graph.output[1].name = "y"
+    assert "output 'y' is listed twice" in refusal(network)
+
+
+def test_an_output_that_is_a_weight_is_handed_out_by_a_node() -> None:
+    network = model([("Add", ["x", "w"], "y", {})], {"w": np.arange(6, dtype=np.float32)})
+    network.graph.output.append(onnx.ValueInfoProto(name="w"))
+    module = read(network)
+    assert [tensor.name for tensor in module.graph.outputs] == ["y", "w"]
+    assert_same_numbers(module.to_onnx(), network)
+
+
+def test_a_network_without_an_input() -> None:
+    network = model([("Relu", ["w"], "y", {})], {"w": np.ones(6, np.float32)})
+    del network.graph.input[:]
+    assert "it has no input, so that its outputs are always the same" in refusal(network)
+
+
 def test_outputs_of_rank_nought_keep_it() -> None:
     network = model([("ReduceMax", ["x"], "y", {"keepdims": 0})], {})
     assert read(network).graph.outputs[0].shape == []

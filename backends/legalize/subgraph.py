@@ -8,6 +8,7 @@ from __future__ import annotations
 import onnx
 import onnx_graphsurgeon as gs
 
+from mdcompiler.backends.legalize.guard_division import guard_divisions
 from mdcompiler.kernel import Kernel
 from mdcompiler.module import export
 from mdcompiler.operators import IR_VERSION
@@ -32,6 +33,7 @@ def subgraph(kernel: Kernel, opset: int) -> onnx.ModelProto:
     )
     model = export(graph)
     model.ir_version = IR_VERSION
+    guard_divisions(model)
     return model
 
 
