@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mdcompiler.backend import Emission, Runnable
+from mdcompiler.backend import Arrays, Emission, Runnable
 from mdcompiler.backends.clib.library import open_listed
 
 if TYPE_CHECKING:  # none of it is needed to run an artifact
@@ -32,6 +32,7 @@ class CpuBackend:
     """Compiles to `model.so` with the C interface `model.h`."""
 
     name = "cpu"
+    shows_head = True
 
     def why_not(self, kernel: Kernel, target: Target) -> str | None:
         from mdcompiler.backends.kernels.select import why_not
@@ -47,6 +48,11 @@ class CpuBackend:
         from mdcompiler.backends.clib.tune_kernels import KernelTuner
 
         return KernelTuner()
+
+    def rounding_kernels(self, module: Module, inputs: Arrays) -> list[str]:
+        from mdcompiler.backends.clib.winograd_error import winograd_kernels
+
+        return winograd_kernels(module, inputs)
 
     def emit(self, module: Module, progress: Progress, threads: int) -> Emission:
         from mdcompiler.backends.clib.emit_library import emit_library

@@ -146,6 +146,23 @@ def check_ready(backend: Backend, target: Target) -> None:
         own(target)
 
 
+def shows_head(backend: Backend) -> bool:
+    """Whether what `backend` loads has a method `run_with_head`, which gives the raw head of a detector beside its
+    outputs: encodings and scores before suppression, under the names in `mdcompiler.head_check`."""
+    return bool(getattr(backend, "shows_head", False))
+
+
+def rounding_kernels(backend: Backend, module: Module, inputs: Arrays) -> list[str]:
+    """Kernels of a placed `module` that round more than a direct sum does, the worst in its layer first.
+
+    A backend that has such kernels, and leaves those with the mark `mdc.direct` direct, says so in a method
+    `rounding_kernels(module, inputs)` that it may have; inputs: what the layers are judged on.
+    """
+    own = getattr(backend, "rounding_kernels", None)
+    found: list[str] = own(module, inputs) if own is not None else []
+    return found
+
+
 def why_not_run(backend: Backend, target: Target) -> str:
     """Why this machine cannot run what `backend` compiles for `target`, as a sentence; "" when it can.
 
@@ -170,8 +187,15 @@ def _may_load(triple: str) -> bool:
 
 
 def input_specs(module: Module) -> list[dict[str, Any]]:
-    """Name, shape and dtype of the graph's inputs as the manifest states them."""
-    return [_tensor_spec(tensor) for tensor in module.graph.inputs]
+    """Name, shape, dtype and domain of the graph's inputs as the manifest states them."""
+    from mdcompiler.input_domain import domain_of
+
+    rows = []
+    for tensor in module.graph.inputs:
+        domain = domain_of(tensor)
+        bounds = {} if domain is None else {"low": float(domain[0]), "high": float(domain[1])}
+        rows.append({**_tensor_spec(tensor), **bounds})
+    return rows
 
 
 def output_specs(module: Module) -> list[dict[str, Any]]:

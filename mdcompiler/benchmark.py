@@ -10,7 +10,7 @@ from typing import Any
 
 from mdcompiler.detector import Detector
 from mdcompiler.names import block_of
-from mdcompiler.self_check import seeded_inputs
+from mdcompiler.sampling import seeded_inputs
 
 _PERCENTILE = 0.9
 

@@ -5,17 +5,23 @@ read -> simplify -> fuse -> quantize -> place -> emit -> check against the refer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from mdcompiler.arbiter import check_file
+from numpy.typing import ArrayLike, NDArray
+
+from mdcompiler.arbiter import check_of
+from mdcompiler.array_files import read_arrays
 from mdcompiler.artifact import Artifact, check_destination, file_entries
-from mdcompiler.backend import Backend, check_ready, why_not_run
-from mdcompiler.build_manifest import build_manifest
+from mdcompiler.backend import Backend, check_ready, input_specs, rounding_kernels, shows_head, why_not_run
+from mdcompiler.build_manifest import build_manifest, tensor_specs
 from mdcompiler.compile_pass import STAGES, Pass, Stage
 from mdcompiler.errors import UnsupportedError
-from mdcompiler.finish_artifact import finish_artifact
+from mdcompiler.finish_artifact import WrongNumbersError, finish_artifact
+from mdcompiler.inputs import checked_inputs
+from mdcompiler.kernel import DIRECT, kernel_name
 from mdcompiler.manifest import Manifest, Source
 from mdcompiler.meaning import check_meaning
 from mdcompiler.module import Module
@@ -29,9 +35,10 @@ from mdcompiler.quantization.scheme import SCHEME_KEY
 from mdcompiler.read_network import Request, describe_source, read_network
 from mdcompiler.registry import backend as find_backend
 from mdcompiler.registry import plugin_passes
+from mdcompiler.sampling import sample_inputs
+from mdcompiler.self_check import CHECK_FILE
 from mdcompiler.spec import Spec
 from mdcompiler.target import Target, find_target
-from mdcompiler.verify import sample_inputs
 
 PRECISIONS = ("fp32", "int8")
 _PLACE = STAGES.index("place")
@@ -51,6 +58,7 @@ def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as 
     size: int | tuple[int, int] | None = None,
     threads: int | None = None,
     check: bool = True,
+    check_input: str | Path | Mapping[str, ArrayLike] | None = None,
     progress: Progress = silent,
 ) -> Artifact:
     """Compile a network for a machine.
@@ -66,6 +74,7 @@ def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as 
     width: multiplier of the channels. size: pixels of the square picture, or (height, width).
     threads: processes that compile at once.
     check: run the result against the reference before it takes its place.
+    check_input: arrays to check it with, by name or as an .npz file; None draws several that fit the operators.
 
     Raises a child of MdcError for what the user can mend; then nothing is left behind.
     """
@@ -73,6 +82,7 @@ def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as 
     request = Request(spec, weights, seed, raw, width, height_px, width_px)
     quantization = Quantize(Path(calibration)) if isinstance(calibration, (str, Path)) else calibration
     job = Job(request, _target(target), precision, threads or compile_processes(), check, progress, quantization)
+    job.check_input = check_input
     return job.compile(None if out is None else Path(out))
 
 
@@ -87,6 +97,7 @@ class Job:
     check: bool = True
     progress: Progress = silent
     quantization: Quantize | None = None
+    check_input: str | Path | Mapping[str, ArrayLike] | None = None
     backend: Backend = field(init=False)
     _pipeline: Pipeline = field(init=False)
 
@@ -114,8 +125,34 @@ class Job:
         source = describe_source(self.request, module)
         check = self._check_file(module) if self.precision == "fp32" else {}
         self.prepare(module)
-        manifest, files = self.build(module, source, check or self._check_file(module))
-        return finish_artifact(out, manifest, files)
+        check = check or self._check_file(module)
+        manifest, files = self.build(module, source, check)
+        try:
+            return finish_artifact(out, manifest, files)
+        except WrongNumbersError:
+            return self._with_less_rounding(module, source, check, out)
+
+    def _with_less_rounding(
+        self, module: Module, source: Source, check: dict[str, bytes], out: Path | None
+    ) -> Artifact:
+        """The artifact with as few kernels as possible computed directly: one, two, four … of the worst.
+
+        module: placed. Raises WrongNumbersError when that is not what is wrong.
+        """
+        worst = rounding_kernels(self.backend, module, self._given(module) or sample_inputs(module))
+        count = 1
+        while True:
+            chosen = worst[:count]
+            for node in module.graph.nodes:
+                if kernel_name(node) in chosen:
+                    node.attrs[DIRECT] = True
+            manifest, files = self._emitted(module, source, check, {"direct_kernels": list(chosen)})
+            try:
+                return finish_artifact(out, manifest, files)
+            except WrongNumbersError:
+                if count >= len(worst):
+                    raise
+            count *= 2
 
     def prepare(self, module: Module) -> None:
         """Every stage before placement, in `module` itself: simplified, fused, quantized."""
@@ -130,10 +167,21 @@ class Job:
         if not self._pipeline.ran:
             self._pipeline.ran += [item.name for stage in STAGES[:_PLACE] for item in self.passes(stage)]
         self._transform(module, STAGES[_PLACE:])
+        return self._emitted(module, source, check, {})
+
+    def _emitted(
+        self, module: Module, source: Source, check: dict[str, bytes], facts: dict[str, Any]
+    ) -> tuple[Manifest, dict[str, bytes]]:
         emission = self.backend.emit(module, self.progress, self.threads)
         files = {**check, **emission.files}  # a backend that rounds in its own way brings its check file
         manifest = build_manifest(
-            module, source, self.precision, self.backend, emission.facts, file_entries(files), self.why_no_check()
+            module,
+            source,
+            self.precision,
+            self.backend,
+            {**emission.facts, **facts},
+            file_entries(files),
+            self.why_no_check(),
         )
         return manifest, files
 
@@ -141,7 +189,7 @@ class Job:
         self.progress("read", 0, 1)
         module = read_network(self.request, self.target)
         if self.check:
-            check_meaning(module, sample_inputs(module))
+            check_meaning(module, self._given(module) or sample_inputs(module))
         self._settle_precision(module)
         self.progress("read", 1, 1)
         return module
@@ -192,9 +240,18 @@ class Job:
         if self.why_no_check():
             return {}
         self.progress("reference", 0, 1)
-        packed = check_file(module)
+        packed = {CHECK_FILE: check_of(module, self._given(module), not shows_head(self.backend)).to_bytes()}
         self.progress("reference", 1, 1)
         return packed
+
+    def _given(self, module: Module) -> dict[str, NDArray[Any]] | None:
+        """The arrays that the user gave to check with. Raises InputError when they do not fit `module`."""
+        if self.check_input is None:
+            return None
+        specs = tensor_specs(input_specs(module))
+        if isinstance(self.check_input, (str, Path)):
+            return checked_inputs(specs, read_arrays(Path(self.check_input), specs))
+        return checked_inputs(specs, self.check_input)
 
     def why_no_check(self) -> str:
         """Why the artifact has no check file, as its manifest says; "" when it has one."""

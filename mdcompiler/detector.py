@@ -58,6 +58,12 @@ class Detector:
         """Outputs by name, as the manifest lists them. Raises InputError when an array does not fit."""
         return self.runnable.run(checked_inputs(self.artifact.manifest.inputs, inputs))
 
+    def run_with_head(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+        """What `run` gives and, of a detector whose backend shows it, the raw head that the detections came from."""
+        own = getattr(self.runnable, "run_with_head", self.runnable.run)
+        found: dict[str, NDArray[Any]] = own(checked_inputs(self.artifact.manifest.inputs, inputs))
+        return found
+
     def detect(self, image: str | Path | bytes | BinaryIO | NDArray[np.uint8] | Image.Image) -> list[Detection]:
         """What the network sees in a picture, best first.
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import weakref
 from pathlib import Path
 
-from mdcompiler import self_check
 from mdcompiler.artifact import Artifact, write_artifact
 from mdcompiler.detector import Detector
 from mdcompiler.errors import InternalError
 from mdcompiler.manifest import Manifest
 from mdcompiler.scratch import Scratch, scratch_folder_of
-from mdcompiler.tolerance import tolerance_of
+from mdcompiler.self_check import read_check
+
+
+class WrongNumbersError(InternalError):
+    """A compiled network is further from its source than its arithmetic explains."""
 
 
 def finish_artifact(out: Path | None, manifest: Manifest, files: dict[str, bytes]) -> Artifact:
     """Write the artifact to `out`, or to a folder that goes when the result does.
 
-    Raises InternalError when this machine can run it and it does not do what the arbiter says.
+    Raises WrongNumbersError when this machine can run it and it does not do what the arbiter says.
     """
     if out is not None:
         return write_artifact(out, manifest, files, _inspect)
@@ -30,11 +33,11 @@ def finish_artifact(out: Path | None, manifest: Manifest, files: dict[str, bytes
 def _inspect(artifact: Artifact) -> None:
     if artifact.manifest.check:
         return
-    tolerance = tolerance_of(artifact.manifest.target.dtypes)
+    manifest = artifact.manifest
     with Detector.open(artifact) as detector:
-        faults = self_check.check_faults(artifact.directory, artifact.manifest.inputs, detector.run, tolerance)
+        faults = read_check(artifact.directory, manifest.inputs, manifest.outputs).faults(detector.run_with_head)
     if faults:
-        raise InternalError(
+        raise WrongNumbersError(
             f"the compiled network does not do what its source says: {'; '.join(faults)}. "
             "Compile again with MDC_VERIFY=2: it names the pass, or shows that the passes are right."
         )

@@ -18,6 +18,8 @@ from mdcompiler.names import block_of
 KERNEL = "mdc.kernel"
 KIND = "mdc.kind"
 LAYOUT = "mdc.layout"
+DIRECT = "mdc.direct"
+"""Set on a node whose kernel may not save products at the price of rounding."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Kernel:
     def layout(self) -> str:
         """Layout of the outputs; "" is plain row-major."""
         return str(self.nodes[-1].attrs.get(LAYOUT, ""))
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether it must sum its products as they are."""
+        return any(node.attrs.get(DIRECT) for node in self.nodes)
 
     def find(self, *ops: str) -> gs.Node | None:
         """The first node whose operator is one of `ops`."""

@@ -52,11 +52,13 @@ class _Part(BaseModel):
 
 
 class TensorSpec(_Part):
-    """One input or output. dtype is numpy's name."""
+    """One input or output. dtype is numpy's name. low, high: what an input's operators define; null: any value."""
 
     name: Annotated[str, AfterValidator(_c_text)]
     shape: tuple[Extent, ...] = Field(max_length=8)
     dtype: Floats | Integers
+    low: float | None = None
+    high: float | None = None
 
     @property
     def bytes(self) -> int:

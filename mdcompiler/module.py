@@ -8,6 +8,7 @@ knows about a node travels on the node, in attributes whose names start with `md
 | `mdc.kernel` | fuse stage     | name of the fused kernel the node belongs to |
 | `mdc.kind`   | mark-kernels   | kind of that kernel: conv, pointwise, depthwise … |
 | `mdc.layout` | place stage    | layout of the node's outputs, e.g. `NCHW16c`; absent: plain row-major |
+| `mdc.direct` | the check      | true: a kernel that sums its products as they are, with less rounding |
 
 In a file these become node `metadata_props`, which the ONNX checker accepts and other tools pass by.
 The `metadata` of the model (spec, labels, anchors' origin) becomes the model's own `metadata_props`.

@@ -16,16 +16,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from mdcompiler.compile_pass import ExplainingPass, Pass, Refusal
 from mdcompiler.errors import InternalError, MdcError, OutputError
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress, silent
-from mdcompiler.reference import run_reference
-from mdcompiler.verify import check_numbers, check_structure, sample_inputs
+from mdcompiler.self_check import Check
+from mdcompiler.verify import check_numbers, check_structure, numbers_of
 
 
 @dataclass
@@ -55,13 +52,10 @@ class Pipeline:
             self._run_one(module, item, expected)
         return module
 
-    def _expected(self, module: Module) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]] | None:
-        if self.verify < 2:
-            return None
-        inputs = sample_inputs(module)
-        return inputs, run_reference(module.to_onnx(), inputs)
+    def _expected(self, module: Module) -> Check | None:
+        return None if self.verify < 2 else numbers_of(module)
 
-    def _run_one(self, module: Module, item: Pass, expected: Any) -> None:
+    def _run_one(self, module: Module, item: Pass, expected: Check | None) -> None:
         started = time.perf_counter()
         try:
             edits = item.run(module)
@@ -79,11 +73,11 @@ class Pipeline:
             self._dump(module, item)
         self._say(item, edits, time.perf_counter() - started)
 
-    def _check(self, module: Module, expected: Any) -> None:
+    def _check(self, module: Module, expected: Check | None) -> None:
         if self.verify >= 1:
             check_structure(module)
         if expected is not None:
-            check_numbers(module, *expected)
+            check_numbers(module, expected)
 
     def _failure(self, item: Pass, error: Exception) -> str:
         before = ", ".join(self.ran) or "none"

@@ -27,6 +27,15 @@ def run_reference(model: onnx.ModelProto, inputs: Arrays) -> dict[str, NDArray[A
     return Reference(model).run(inputs)
 
 
+def open_session(model: onnx.ModelProto) -> Any:
+    """`model` in ONNX Runtime, nothing optimised. Raises what the runtime raises, ImportError where there is none."""
+    onnxruntime = onnx_runtime()
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
 class Reference:
     """`model` under the first judge that can run it; ready for several inputs."""
 
@@ -57,15 +66,7 @@ class Reference:
 
     def _opened(self) -> Any:
         try:
-            onnxruntime = onnx_runtime()
-        except ImportError:
-            return None
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 4
-        try:
-            content = self._model.SerializeToString()
-            return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            return open_session(self._model)
         except Exception as error:  # classes of its own for every kind of refusal, all children of Exception
             self._refuse("ONNX Runtime", error)
             return None

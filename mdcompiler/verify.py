@@ -1,24 +1,26 @@
 """What must hold after every pass: a well-formed graph (always) and unchanged numbers (when asked).
 
-`check_structure` is cheap and always on. `check_numbers` runs the network before and after on one seeded
-input; it is for tests and for `MDC_VERIFY=2`.
+`check_structure` is cheap and always on. `check_numbers` runs the network before and after on the inputs of a check;
+it is for tests and for `MDC_VERIFY=2`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from mdcompiler.backend import Arrays
+from mdcompiler.arbiter import check_of
+from mdcompiler.backend import Arrays, input_specs
+from mdcompiler.build_manifest import tensor_specs
+from mdcompiler.detection_head import detection_head
 from mdcompiler.errors import InternalError
 from mdcompiler.module import Module
-from mdcompiler.reference import run_reference
-from mdcompiler.sampling import sample
-from mdcompiler.tolerance import describe_difference, within_float_tolerance
+from mdcompiler.quantization.scheme import read_scheme
+from mdcompiler.reference import Reference
+from mdcompiler.self_check import Answer, Check, Run, make_check
 
 Array = NDArray[Any]
 
@@ -50,17 +52,31 @@ def _is_static(tensor: gs.Variable) -> bool:
     return tensor.dtype is not None and tensor.shape is not None and all(isinstance(d, int) for d in tensor.shape)
 
 
-def sample_inputs(module: Module, seed: int = 0) -> dict[str, Array]:
-    """One seeded input for every graph input: bytes over their whole range, floats from [-1, 1]."""
-    generator = np.random.default_rng(seed)
-    return {
-        tensor.name: sample(generator, tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in module.graph.inputs
-    }
+def numbers_of(module: Module) -> Check:
+    """What `check_numbers` compares with: the arbiter's word on a float network, the reference's on a quantized one."""
+    if read_scheme(module.metadata) is None:
+        return check_of(module)
+    run, head = _run(module), detection_head(module)
+    specs = tensor_specs(input_specs(module))
+    return make_check(specs, lambda arrays: Answer(dict(run(dict(arrays)))), head.facts if head else None)
 
 
-def check_numbers(module: Module, inputs: Arrays, expected: Arrays) -> None:
-    """Raise InternalError when the outputs of `module` on `inputs` leave the tolerance around `expected`."""
-    got = run_reference(module.to_onnx(), inputs)
-    for name, want in expected.items():
-        if not within_float_tolerance(got[name], want):
-            raise InternalError(f"output {name!r} changed: {describe_difference(got[name], want)}")
+def check_numbers(module: Module, check: Check) -> None:
+    """Raise InternalError when the outputs of `module` on the inputs of `check` leave what it allows."""
+    faults = check.faults(_run(module))
+    if faults:
+        raise InternalError(f"the numbers changed: {'; '.join(faults)}")
+
+
+def _run(module: Module) -> Run:
+    """The reference on `module`, with its raw head where it ends in detections."""
+    model, head = module.to_onnx(), detection_head(module)
+    if head is None:
+        return Reference(model).run
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in head.tensors)
+    reference, names = Reference(model), head.names
+
+    def run(arrays: Arrays) -> dict[str, Array]:
+        return {names.get(name, name): array for name, array in reference.run(arrays).items()}
+
+    return run

@@ -9,9 +9,10 @@ from mdcompiler.compile_pass import ExplainingPass, Pass
 from mdcompiler.kernel import kernel_name
 from mdcompiler.module import Module
 from mdcompiler.reference import run_reference
+from mdcompiler.sampling import sample_inputs
 from mdcompiler.target import find_target
 from mdcompiler.tolerance import describe_difference, within_float_tolerance
-from mdcompiler.verify import check_structure, sample_inputs
+from mdcompiler.verify import check_structure
 
 
 def module_of(model: onnx.ModelProto) -> Module:

@@ -22,8 +22,8 @@ from mdcompiler.backends.clib.link import compiler_command
 from mdcompiler.cli.console import print_table
 from mdcompiler.errors import MdcError, UnsupportedError
 from mdcompiler.names import block_of
+from mdcompiler.sampling import seeded_inputs
 from mdcompiler.scratch import scratch_folder
-from mdcompiler.self_check import seeded_inputs
 
 _PLUGIN = "count_instructions.c"
 _COUNTS = "counts"

@@ -6,6 +6,7 @@ iterations and the kernel they are done for. Nothing is allocated while the netw
 
 from __future__ import annotations
 
+from mdcompiler.backends.clib import head_tap
 from mdcompiler.backends.clib.c_header import framed_header
 from mdcompiler.backends.clib.c_source import CONSTANTS_FILE, Source, Tensor
 from mdcompiler.backends.clib.c_tensors import any_missing, definitions
@@ -39,7 +40,7 @@ const char *{prefix}_kernel_name(int index);
 
 /* Working memory of one context. */
 size_t {prefix}_arena_bytes(void);
-{near.declarations}""",
+{head_tap.declaration(source, prefix)}{near.declarations}""",
     )
 
 
@@ -153,7 +154,7 @@ EXPORT int {prefix}_profile({prefix}_context *context, {_parameters(source)}, ui
 EXPORT int {prefix}_run({prefix}_context *context, {_parameters(source)}) {{
     return {prefix}_profile(context, {arguments}, NULL);
 }}
-"""
+{head_tap.implementation(source, prefix)}"""
 
 
 def _pointer(tensor: Tensor, source: Source) -> str:

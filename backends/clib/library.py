@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mdcompiler.artifact import listed_bytes
 from mdcompiler.backends.clib.contexts import Contexts
+from mdcompiler.backends.clib.head_tap import read_head
 from mdcompiler.backends.clib.library_functions import Functions
 from mdcompiler.errors import InternalError
 from mdcompiler.inputs import checked_inputs
@@ -65,6 +66,11 @@ class SharedLibrary:
         """Outputs by name. Raises InputError when `inputs` do not fit."""
         return self._call("run", inputs)
 
+    def run_with_head(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+        """Outputs by name and, of a detector, the raw head that they were made of."""
+        head: dict[str, NDArray[Any]] = {}
+        return {**self._call("run", inputs, head=head), **head}
+
     def profile(self, inputs: Mapping[str, ArrayLike]) -> list[tuple[str, int]]:
         """One run with a clock read around every kernel: (kernel, nanoseconds) in order of execution."""
         names = self.kernel_names()
@@ -76,13 +82,21 @@ class SharedLibrary:
         """Release the contexts and the library; what is running is released when its call ends."""
         self._contexts.close()
 
-    def _call(self, name: str, inputs: Mapping[str, ArrayLike], *extra: ctypes.c_void_p) -> dict[str, NDArray[Any]]:
+    def _call(
+        self,
+        name: str,
+        inputs: Mapping[str, ArrayLike],
+        *extra: ctypes.c_void_p,
+        head: dict[str, NDArray[Any]] | None = None,
+    ) -> dict[str, NDArray[Any]]:
         arrays = [_aligned(array) for array in checked_inputs(self._inputs, inputs).values()]
         outputs = {item.name: _empty(item.shape, np.dtype(item.dtype)) for item in self._outputs}
         tensors = [_pointer(array) for array in (*arrays, *outputs.values())]
         with self._contexts.taken() as context:
             status = getattr(self._functions, name)(context, *tensors, *extra)
             reason = self._functions.reason() if status else ""
+            if not status and head is not None and self._functions.head is not None:
+                head.update(read_head(self._functions.head, context))
         if status:
             raise InternalError(
                 f"the compiled library failed with status {status}; send the artifact. {reason}".strip()

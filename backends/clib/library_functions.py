@@ -31,6 +31,9 @@ class Functions:
         self.kernel_count = self._typed("kernel_count", number, [])
         self.kernel_name = self._typed("kernel_name", ctypes.c_char_p, [number])
         self.profile = self._typed("profile", number, [pointer] * (2 + tensors))
+        place = ctypes.POINTER(ctypes.c_size_t)
+        has_head = hasattr(library.functions, f"{prefix}head")
+        self.head = self._typed("head", pointer, [pointer, number, place]) if has_head else None
         has_error = hasattr(library.functions, f"{prefix}error")
         self._error = self._typed("error", ctypes.c_char_p, []) if has_error else None
 

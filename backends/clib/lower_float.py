@@ -72,7 +72,7 @@ class FloatLowering:
         item = read.read_convolution(kernel, self.lanes)
         work = replace(item.work, by_element="asimd" in self.chooser.target.cpu_flags)
         source = self._preprocess(kernel, item) if kernel.kind == "stem" else item.source
-        tile = self.chooser.choose(work, kernel.name).schedule
+        tile = self.chooser.choose(work, kernel.name, kernel.is_direct).schedule
         weight = self._constant(
             kernel, "weight", pack_convolution(item.weight, self.lanes, tile.groups, work.channel_block)
         )

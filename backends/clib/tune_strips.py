@@ -23,12 +23,12 @@ from mdcompiler.backends.kernels.templates import tools
 from mdcompiler.module import Module
 from mdcompiler.processes import compile_processes
 from mdcompiler.progress import Progress
+from mdcompiler.sampling import sample_inputs
 from mdcompiler.scratch import scratch_folder
 from mdcompiler.target import Target
 from mdcompiler.tuning.machine import Machine
 from mdcompiler.tuning.record import Measurement, Record, now
 from mdcompiler.tuning.records import Records
-from mdcompiler.verify import sample_inputs
 
 _PARTS = (1, 2, 4)
 """Heights to try: the largest strip whose tensors fit the cache, and its parts."""

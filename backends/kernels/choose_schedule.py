@@ -74,10 +74,13 @@ class Chooser(RecordChooser):
         self.asked.setdefault(work, []).append(kernel)
         return self.best(TEMPLATES[name], work).schedule
 
-    def choose(self, work: Any, kernel: str = "") -> Choice:
-        """The fastest of all templates that can compute `work`; what was measured goes before what was estimated."""
+    def choose(self, work: Any, kernel: str = "", direct: bool = False) -> Choice:
+        """The fastest of all templates that can compute `work`; what was measured goes before what was estimated.
+
+        direct: only of those that sum their products as they are.
+        """
         self.asked.setdefault(work, []).append(kernel)
-        choices = [self.best(template, work) for template in templates_for(work)]
+        choices = [self.best(template, work) for template in templates_for(work) if template.direct or not direct]
         if not choices:
             raise InternalError(f"no template computes {work}.")
         return min(

@@ -40,7 +40,8 @@ class Template:
     version: bumped whenever its loops or its space change, which retires its records. workload: a frozen dataclass.
     space: all schedules, flat frozen dataclasses of ints, bools and words. steps: the functions that a schedule
     calls one after the other, each with its iterations. counts: terms of the cost model, named in `terms`.
-    serves: which workloads of the type it can compute.
+    serves: which workloads of the type it can compute. direct: sums its products as they are; what transforms them
+    first rounds more.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Template:
     counts: Callable[[Any, Any, Target], tuple[float, ...]] | None = None
     terms: tuple[str, ...] = ()
     serves: Callable[[Any], bool] = lambda work: True
+    direct: bool = True
 
 
 def _winograd(work: Convolution, tile: WinogradTile) -> list[tuple[Any, int]]:
@@ -81,8 +83,11 @@ _ALL = (
         features.winograd,
         features.WINOGRAD_TERMS,
         lambda work: winograd.suits_winograd(work) and not work.by_element,
+        direct=False,
     ),
-    Template("element-winograd", 1, Convolution, element_winograd_tiles, _winograd, serves=prefers_winograd),
+    Template(
+        "element-winograd", 1, Convolution, element_winograd_tiles, _winograd, serves=prefers_winograd, direct=False
+    ),
     Template(
         "element-convolution",
         1,

@@ -7,7 +7,7 @@ from mdcompiler.module import Module
 from mdcompiler.passes.move_sigmoid import MoveSigmoid
 from mdcompiler.passes.quantize_calibrated import QuantizeCalibrated
 from mdcompiler.pipeline import Pipeline
-from mdcompiler.verify import sample_inputs
+from mdcompiler.sampling import sample_inputs
 
 
 def quantize_by_noise(module: Module, pipeline: Pipeline) -> None:

@@ -62,6 +62,9 @@ def compile_network(
     width: WidthOption = None,
     size: SizeOption = None,
     check: Annotated[bool, typer.Option(help="Run the result against the reference before it is written.")] = True,
+    check_input: Annotated[
+        Path | None, typer.Option(help="Check with these arrays (.npz, or .npy for one input) and no drawn ones.")
+    ] = None,
 ) -> None:
     """Compile a network for a machine."""
     _refuse_what_is_not_there(tune)
@@ -86,11 +89,16 @@ def compile_network(
     with shown_progress() as progress:
         workers = threads or compile_processes()
         job = Job(request, find_target(target), precision, workers, check, progress, quantization)
+        job.check_input = check_input
         if stop_after is not None:
             _write_graph(job, stop_after, out)
             return
         artifact = job.compile(out)
     note(_summary(artifact))
+    direct = artifact.manifest.facts.get("direct_kernels")
+    if isinstance(direct, list):
+        names = ", ".join(map(str, direct))
+        note(f"mdc: computed directly, because a faster kernel rounds too much for this network: {names}")
     if quantization is not None:
         for line in cost_lines(artifact.manifest.facts.get("accuracy")):
             note(f"mdc: {line}")

@@ -86,8 +86,7 @@ def bench(
 def verify(directory: DirectoryArgument) -> None:
     """Compare every file of an artifact with its hash, then run its check."""
     from mdcompiler.artifact import verified_artifact
-    from mdcompiler.self_check import check_faults
-    from mdcompiler.tolerance import tolerance_of
+    from mdcompiler.self_check import read_check
 
     artifact = verified_artifact(directory)
     count = len(artifact.manifest.files)
@@ -95,8 +94,8 @@ def verify(directory: DirectoryArgument) -> None:
         print(f"{directory}: {count} files are as the manifest says; no check to run: {artifact.manifest.check}")
         return
     with artifact.load() as detector:
-        tolerance = tolerance_of(artifact.manifest.target.dtypes)
-        faults = check_faults(directory, artifact.manifest.inputs, detector.run, tolerance)
+        check = read_check(directory, artifact.manifest.inputs, artifact.manifest.outputs)
+        faults = check.faults(detector.run_with_head)
     if faults:
         raise InternalError(f"{directory} does not reproduce its reference: {'; '.join(faults)}")
     print(f"{directory}: {count} files are as the manifest says, and the outputs are the reference's")

@@ -8,8 +8,8 @@ from mdcompiler.quantization.assign import Parameters
 from mdcompiler.quantization.plan import Planner
 from mdcompiler.quantization.scheme import find_scheme, write_scheme
 from mdcompiler.quantization.write_qdq import write_qdq
+from mdcompiler.sampling import sample_inputs
 from mdcompiler.target import Target
-from mdcompiler.verify import sample_inputs
 
 _METHOD = "min-max"
 

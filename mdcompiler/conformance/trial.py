@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from mdcompiler.arbiter import reference_of
+from mdcompiler.arbiter import check_of
 from mdcompiler.artifact import file_entries
 from mdcompiler.backend import Arrays, Backend, Emission, input_specs, output_specs, why_not_run
 from mdcompiler.compile_pass import STAGES
@@ -18,10 +20,10 @@ from mdcompiler.conformance.quantize_model import computes_in_float, quantize_mo
 from mdcompiler.module import Module
 from mdcompiler.pipeline import Pipeline
 from mdcompiler.progress import silent
-from mdcompiler.reference import run_reference
 from mdcompiler.registry import plugin_passes
+from mdcompiler.sampling import sample_inputs
+from mdcompiler.self_check import Check
 from mdcompiler.target import Target, shipped_targets
-from mdcompiler.verify import sample_inputs
 
 Outputs = dict[str, NDArray[Any]]
 
@@ -43,18 +45,18 @@ class Trial:
     def inputs(self) -> Arrays:
         return sample_inputs(self.module)
 
-    def expected(self) -> Outputs:
-        """What the reference says: to the network as it was, or to its integers on a machine without floats."""
-        if computes_in_float(self.module.target):
-            return run_reference(self.model, self.inputs)
-        return dict(reference_of(self.module, [tensor.name for tensor in self.module.graph.outputs])(dict(self.inputs)))
+    def check(self) -> Check:
+        """What the arbiter says: to the network as it was, or to its integers on a machine without floats."""
+        target = self.module.target
+        return check_of(Module.from_onnx(self.model, target) if computes_in_float(target) else self.module)
 
-    def run_in(self, folder: Path, inputs: Arrays) -> Outputs:
-        """Write the files into `folder`, load them from there alone, run once."""
-        manifest = write_files(self, folder)
-        runnable = self.backend.load(folder, manifest, 1)
+    @contextmanager
+    def loaded(self, folder: Path) -> Iterator[Callable[[Arrays], Outputs]]:
+        """Write the files into `folder` and load them from there alone: what runs them, with the raw head if there is
+        one."""
+        runnable = self.backend.load(folder, write_files(self, folder), 1)
         try:
-            return runnable.run(inputs)
+            yield getattr(runnable, "run_with_head", runnable.run)
         finally:
             runnable.close()
 

@@ -22,8 +22,8 @@ from mdcompiler.lowering.writer import GraphWriter
 from mdcompiler.operators import IR_VERSION, OPSET, attach_functions
 from mdcompiler.quantization.options import Quantize
 from mdcompiler.registry import backend
+from mdcompiler.sampling import seeded_inputs
 from mdcompiler.scratch import scratch_folder
-from mdcompiler.self_check import seeded_inputs
 from mdcompiler.spec.network import PlacedBlock
 from mdcompiler.target import Target
 

@@ -17,7 +17,7 @@ from mdcompiler.build_manifest import tensor_specs
 from mdcompiler.matrix.options import MatrixOptions
 from mdcompiler.module import Module
 from mdcompiler.quantization.options import Quantize
-from mdcompiler.self_check import seeded_inputs
+from mdcompiler.sampling import seeded_inputs
 
 NOISE_SAMPLES = 4
 _FIRST_SEED = 1000

@@ -13,7 +13,7 @@ from mdcompiler.latency import predict
 from mdcompiler.latency.chip import chip_of_target
 from mdcompiler.read_network import Request, requested_spec
 from mdcompiler.registry import backend
-from mdcompiler.self_check import seeded_inputs
+from mdcompiler.sampling import seeded_inputs
 from mdcompiler.target import Target
 
 _PROFILES = 10

@@ -17,8 +17,7 @@ from mdcompiler.matrix.network import Prepared
 from mdcompiler.matrix.one_line import one_line
 from mdcompiler.matrix.report import Verdict
 from mdcompiler.registry import backend
-from mdcompiler.self_check import check_faults, differences, seeded_inputs
-from mdcompiler.tolerance import relative_difference, tolerance_of
+from mdcompiler.tolerance import relative_difference
 
 Arrays = dict[str, NDArray[Any]]
 PROVED_STEPS = 1
@@ -37,7 +36,7 @@ class Finding:
 
 
 def examine(artifact: Artifact, prepared: Prepared) -> Finding:
-    """Run `artifact` on the first seeded input, and on the others where one may be undecided."""
+    """Run `artifact` on the inputs of the check."""
     reason = why_not_run(backend(artifact.manifest.target.backend), artifact.manifest.target)
     if reason:
         return Finding("compiled only", one_line(reason))
@@ -51,21 +50,17 @@ def examine(artifact: Artifact, prepared: Prepared) -> Finding:
 
 
 def _compared(detector: Detector, artifact: Artifact, prepared: Prepared) -> Finding:
-    got = detector.run(seeded_inputs(prepared.inputs))
+    got = detector.run(prepared.check.inputs[0])
     want = {name: prepared.values[name] for name in got}
     outputs = {name: relative_difference(got[name], want[name]) for name in got}
-    if all(np.array_equal(got[name], want[name]) for name in got):
-        return Finding("bit for bit", outputs=outputs)
-    tolerance = tolerance_of(artifact.manifest.target.dtypes)
-    if not differences(got, want, tolerance):
-        return Finding("tolerance", outputs=outputs)
+    faults = prepared.check.faults(detector.run_with_head)
+    if not faults:
+        equal = all(np.array_equal(got[name], want[name]) for name in got)
+        return Finding("bit for bit" if equal else "tolerance", outputs=outputs)
     proof = block_proof(backend(artifact.manifest.target.backend), artifact)
     if proof is not None:
         return _proved(proof, outputs)
-    faults = check_faults(artifact.directory, artifact.manifest.inputs, detector.run, tolerance)
-    if faults:
-        return Finding("differs", "; ".join(faults), outputs=outputs)
-    return Finding("tolerance", note="by one of several seeded inputs", outputs=outputs)
+    return Finding("differs", "; ".join(faults), outputs=outputs)
 
 
 def _proved(proof: Proof, outputs: dict[str, float]) -> Finding:

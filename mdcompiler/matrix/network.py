@@ -13,7 +13,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mdcompiler.backend import input_specs, output_specs
+from mdcompiler.arbiter import check_of
+from mdcompiler.backend import input_specs
 from mdcompiler.build_manifest import tensor_specs
 from mdcompiler.compiler import Job
 from mdcompiler.errors import MdcError
@@ -27,8 +28,9 @@ from mdcompiler.quantization.options import Quantize
 from mdcompiler.quantization.scheme import read_scheme
 from mdcompiler.read_network import Request, describe_source, read_network
 from mdcompiler.reference import run_reference
-from mdcompiler.self_check import CHECK_FILE, record_check, seeded_inputs
+from mdcompiler.self_check import Check
 from mdcompiler.target import Target, find_target
+from mdcompiler.tolerance import stored_share
 
 Arrays = dict[str, NDArray[Any]]
 _NO_MACHINE = "null"
@@ -38,13 +40,14 @@ _NO_MACHINE = "null"
 class Prepared:
     """A network as it is before placement, and what the arbiter says to it.
 
-    values: every tensor that a target is compared with, for the first seeded input. check: the artifact's check file.
+    values: the outputs and the tensors between blocks for the first input of the check, as float32 or integers have
+    them. check: what artifacts are compared with.
     """
 
     module: Module
     inputs: tuple[TensorSpec, ...]
     values: Arrays
-    check: dict[str, bytes]
+    check: Check
 
     def copy(self, target: Target) -> Module:
         """The network, to be placed for `target`."""
@@ -74,7 +77,8 @@ class Network:
     def prepared(self, job: Job) -> Prepared:
         """The network before placement; an error that was met before is raised again."""
         early = [repr(item) for item in job.backend.passes(job.target) if item.stage != "place"]
-        key = f"{job.precision} {job.target.scheme if job.precision == 'int8' else ''} {early}"
+        scheme = job.target.scheme if job.precision == "int8" else ""
+        key = f"{job.precision} {scheme} {stored_share(job.target.dtypes)} {early}"
         if key not in self._known:
             self._known[key] = self._prepare(job)
         found = self._known[key]
@@ -91,14 +95,14 @@ class Network:
             job.prepare(module)
         except MdcError as error:
             return error
-        inputs, outputs = (tensor_specs(side) for side in (input_specs(module), output_specs(module)))
-        arbiter = _Once(self._arbiter(module))
-        names = [item.name for item in outputs]
-        check = record_check(inputs, outputs, lambda arrays: {name: arbiter(arrays)[name] for name in names})
-        return Prepared(module, inputs, arbiter(seeded_inputs(inputs)), {CHECK_FILE: check})
+        inputs = tensor_specs(input_specs(module))
+        scheme = read_scheme(module.metadata)
+        check = check_of(copy_of(self.original, job.target) if scheme is None else module)
+        values = self._tensors(module)(check.inputs[0])
+        return Prepared(module, inputs, values, check)
 
-    def _arbiter(self, module: Module) -> Callable[[Arrays], Arrays]:
-        """Outputs of the network as the arbiter gives them, and the tensors between its blocks."""
+    def _tensors(self, module: Module) -> Callable[[Arrays], Arrays]:
+        """The tensors between blocks, and the outputs, as a reference gives them."""
         scheme = read_scheme(module.metadata)
         if scheme is not None:
             return IntegerReference(module, scheme).run
@@ -109,17 +113,3 @@ class Network:
 def copy_of(module: Module, target: Target) -> Module:
     """A copy that nothing is shared with."""
     return Module.from_onnx(module.to_onnx(), target)
-
-
-class _Once:
-    """A function that remembers its first answer: the references are slow, and ask for the first input twice."""
-
-    def __init__(self, function: Callable[[Arrays], Arrays]) -> None:
-        self._function = function
-        self._first: tuple[dict[str, bytes], Arrays] | None = None
-
-    def __call__(self, arrays: Arrays) -> Arrays:
-        key = {name: values.tobytes() for name, values in arrays.items()}
-        if self._first is None:
-            self._first = key, self._function(arrays)
-        return self._first[1] if self._first[0] == key else self._function(arrays)

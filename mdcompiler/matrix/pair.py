@@ -28,7 +28,7 @@ from mdcompiler.matrix.report import BlockRow, PairRow
 from mdcompiler.module import Module
 from mdcompiler.quantization.steps import is_integer
 from mdcompiler.scratch import scratch_folder
-from mdcompiler.self_check import seeded_inputs
+from mdcompiler.self_check import CHECK_FILE
 from mdcompiler.tolerance import tolerance_of
 
 _BORDERS = ("quantize", "dequantize", "layout", "view")
@@ -38,7 +38,7 @@ def compile_pair(job: Job, network: Network, folder: Path) -> Artifact:
     """The artifact of a pair in `folder`."""
     check_ready(job.backend, job.target)
     prepared = network.prepared(job)
-    check = {} if job.why_no_check() else prepared.check
+    check = {} if job.why_no_check() else {CHECK_FILE: prepared.check.to_bytes()}
     manifest, files = job.build(prepared.copy(job.target), network.source, check)
     return write_artifact(folder, manifest, files, _not_inspected)
 
@@ -143,7 +143,7 @@ def _run_build(job: Job, network: Network, prepared: Prepared, module: Module) -
     with scratch_folder("tapped") as folder:
         manifest, files = job.build(module, network.source, {})
         with Detector.open(write_artifact(folder / "tapped", manifest, files, _not_inspected)) as detector:
-            return detector.run(seeded_inputs(prepared.inputs))
+            return detector.run(prepared.check.inputs[0])
 
 
 @dataclass

@@ -6,7 +6,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -16,7 +15,7 @@ import mdcompiler
 from mdcompiler.errors import UnsupportedError
 from mdcompiler.manifest import KernelEntry
 from mdcompiler.reference import run_reference
-from mdcompiler.sampling import sample
+from mdcompiler.sampling import seeded_inputs
 from mdcompiler.tolerance import describe_difference, within_float_tolerance
 from tests import graphs
 
@@ -33,15 +32,7 @@ def compile_and_compare(model: onnx.ModelProto, folder: Path, **options: Any) ->
     """Compile a model file for this machine and compare all outputs with the reference; its kernels."""
     onnx.save(model, str(folder / "model.onnx"))
     artifact = mdcompiler.compile(folder / "model.onnx", "cpu", folder / "out", check=False, **options)
-    random = np.random.default_rng(0)
-    inputs = {
-        value.name: sample(
-            random,
-            tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim),
-            np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)),
-        )
-        for value in model.graph.input
-    }
+    inputs = seeded_inputs(artifact.manifest.inputs)
     expected = run_reference(model, inputs)
     got = mdcompiler.load(folder / "out").run(inputs)
     for name, want in expected.items():

@@ -28,7 +28,6 @@ from mdcompiler.quantization.plan import tensors_to_calibrate
 from mdcompiler.quantization.scheme import Scheme, find_scheme
 from mdcompiler.quantization.trained import trained_parameters
 from mdcompiler.reference import run_reference
-from mdcompiler.sampling import sample
 from mdcompiler.spec import SearchSpace, Spec, load_spec, weight_shapes
 from mdcompiler.target import find_target, missing_flags
 from mdcompiler.weights import fit_spec, read_tflite, seeded_weights
@@ -57,7 +56,7 @@ def quantized(spec: Spec, scheme: Scheme, target: str = "cpu") -> tuple[Module, 
 
 def picture(spec: Spec, seed: int) -> dict[str, Array]:
     shape = (1, spec.input.height, spec.input.width, 3)
-    return {"image": sample(np.random.default_rng(seed), shape, np.dtype(np.uint8))}
+    return {"image": np.random.default_rng(seed).integers(0, 256, shape, np.uint8)}
 
 
 def check(spec: Spec, folder: Path, scheme: str = "cpu", target: str = "cpu") -> None:

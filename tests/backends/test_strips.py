@@ -19,10 +19,10 @@ from mdcompiler.backends.kernels.choose_schedule import Chooser
 from mdcompiler.module import Module
 from mdcompiler.progress import silent
 from mdcompiler.quantization.scheme import find_scheme
+from mdcompiler.sampling import sample_inputs
 from mdcompiler.spec import load_spec
 from mdcompiler.target import find_target
 from mdcompiler.tuning.records import Records
-from mdcompiler.verify import sample_inputs
 from tests.backends.programs import arena_bytes, float_module, placed, program_of
 from tests.backends.test_integer_networks import quantized
 from tests.weights.small_spec import small_spec

@@ -124,7 +124,7 @@ def subject_for(spec: Spec, precision: str, folder: Path, target: str) -> Subjec
     dtypes = ("float16", "float32") if precision == "fp16" else ("float32",)
     machine = find_target(target).model_copy(update={"dtypes": dtypes})
     made = mdcompiler.compile(spec, machine, folder / "gpu", raw=True, check=False)
-    return Subject(subject.network, precision, subject.model, made, subject.image, subject.expected)
+    return Subject(subject.network, precision, subject.model, made, subject.image, subject.expected, subject.allowed)
 
 
 def models_for(

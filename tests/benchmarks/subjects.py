@@ -6,7 +6,8 @@ because speed does not depend on the values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 
 import mdcompiler
+from mdcompiler.arbiter import arbiter_of
 from mdcompiler.artifact import Artifact, file_entries, write_artifact
 from mdcompiler.build_manifest import build_manifest
 from mdcompiler.calibration import ListedSamples
@@ -28,9 +30,9 @@ from mdcompiler.progress import silent
 from mdcompiler.quantization.integer_reference import IntegerReference
 from mdcompiler.quantization.scheme import SCHEME_KEY, find_scheme
 from mdcompiler.read_network import Request, describe_source
-from mdcompiler.reference import run_reference
 from mdcompiler.spec import Spec, load_spec, weight_shapes
 from mdcompiler.target import find_target
+from mdcompiler.tolerance import Allowance, span_of
 from mdcompiler.weights import seeded_weights
 
 Arrays = dict[str, NDArray[Any]]
@@ -43,7 +45,7 @@ class Subject:
     """One network ready to be measured.
 
     model: the ONNX file, quantized (QDQ) in int8. artifact: ours. image: uint8 [1, height, width, 3].
-    expected: what the reference gives, the integer reference in int8.
+    expected: what the arbiter gives; allowed: what float outputs may differ by, in int8 nothing.
     """
 
     network: str
@@ -52,6 +54,7 @@ class Subject:
     artifact: Artifact
     image: NDArray[np.uint8]
     expected: Arrays
+    allowed: Mapping[str, Allowance] = field(default_factory=dict)
 
 
 def prepare(spec: Spec, precision: str, folder: Path, target: str = "cpu") -> Subject:
@@ -90,7 +93,11 @@ def _float_subject(spec: Spec, folder: Path, image: NDArray[np.uint8], target: s
     model = lower(spec, seeded_weights(weight_shapes(spec), 0), raw=True)
     path = _saved(model, folder)
     artifact = mdcompiler.compile(spec, target, folder / "ours", raw=True, check=False)
-    return Subject(spec.name, "fp32", path, artifact, image, run_reference(model, {"image": image}))
+    answer = arbiter_of(Module.from_onnx(model, find_target(target)))({"image": image})
+    allowed = {
+        name: Allowance.measured(span_of(array), answer.float32.get(name)) for name, array in answer.values.items()
+    }
+    return Subject(spec.name, "fp32", path, artifact, image, answer.values, allowed)
 
 
 def _integer_subject(spec: Spec, folder: Path, image: NDArray[np.uint8], target: str) -> Subject:

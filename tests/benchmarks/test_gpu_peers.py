@@ -126,7 +126,7 @@ def test_wrong_outputs_of_ours_end_the_benchmark(tmp_path: Path, monkeypatch: py
     good = prepare(SPEC, "fp32", tmp_path, "null")
     np.save(tmp_path / "image.npy", good.image)
     wrong = {name: array + 1 for name, array in good.expected.items()}
-    subject = Subject(good.network, good.precision, good.model, good.artifact, good.image, wrong)
+    subject = Subject(good.network, good.precision, good.model, good.artifact, good.image, wrong, good.allowed)
     with pytest.raises(SystemExit, match="box_encodings is wrong"):
         gpu_peers.measure(subject, {OURS: subject.artifact.directory}, tmp_path, 1)
 

@@ -12,9 +12,9 @@ from mdcompiler.evaluator import Evaluator
 from mdcompiler.evaluator.products import Weights, integers_of, matmul
 from mdcompiler.module import Module
 from mdcompiler.reference import run_reference
+from mdcompiler.sampling import sample_inputs
 from mdcompiler.spec import load_spec
 from mdcompiler.target import find_target
-from mdcompiler.verify import sample_inputs
 from tests.graphs import Sketch
 from tests.quantization.networks import float_module, quantized
 

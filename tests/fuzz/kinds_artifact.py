@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 import mdcompiler
 from mdcompiler.artifact import MANIFEST
 from mdcompiler.conformance import MODELS
-from mdcompiler.self_check import CHECK_FILE, seeded_inputs
+from mdcompiler.sampling import seeded_inputs
+from mdcompiler.self_check import CHECK_FILE
 from tests.fuzz.kind import Kind
 from tests.fuzz.mutate_bytes import mutate_bytes
 from tests.fuzz.mutate_text import mutate_json

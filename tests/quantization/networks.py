@@ -23,9 +23,9 @@ from mdcompiler.quantization.assign import Parameters
 from mdcompiler.quantization.plan import tensors_to_calibrate
 from mdcompiler.quantization.scheme import Precision, find_scheme
 from mdcompiler.reference import run_reference
+from mdcompiler.sampling import sample_inputs
 from mdcompiler.spec import Spec
 from mdcompiler.target import find_target
-from mdcompiler.verify import sample_inputs
 from mdcompiler.weights import weights_for
 
 Array = NDArray[Any]

@@ -20,9 +20,10 @@ from mdcompiler.quantization.plan import tensors_to_calibrate
 from mdcompiler.quantization.scheme import find_scheme
 from mdcompiler.quantization.steps import is_integer, read_steps
 from mdcompiler.reference import run_reference
+from mdcompiler.sampling import sample_inputs
 from mdcompiler.spec.search_space import SearchSpace
 from mdcompiler.target import find_target
-from mdcompiler.verify import check_structure, sample_inputs
+from mdcompiler.verify import check_structure
 from tests.quantization.networks import decibel, float_module, kernel_model, quantized
 from tests.weights.small_spec import small_spec
 

@@ -16,8 +16,8 @@ from mdcompiler.passes import builtin_passes
 from mdcompiler.passes.quantize_calibrated import QuantizeCalibrated
 from mdcompiler.pipeline import Pipeline
 from mdcompiler.reference import run_reference
+from mdcompiler.sampling import sample_inputs
 from mdcompiler.target import find_target
-from mdcompiler.verify import sample_inputs
 from tests.graphs import Sketch
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mdcompiler.quantization.integer_reference import IntegerReference
 from mdcompiler.quantization.scheme import find_scheme
 from mdcompiler.quantization.steps import is_integer, read_steps
-from mdcompiler.verify import sample_inputs
+from mdcompiler.sampling import sample_inputs
 from tests.quantization.networks import float_module, kernel_model, quantized
 from tests.weights.small_spec import small_spec
 

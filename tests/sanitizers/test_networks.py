@@ -27,9 +27,9 @@ from mdcompiler.pipeline import Pipeline
 from mdcompiler.quantization.integer_reference import run_integer
 from mdcompiler.quantization.scheme import find_scheme
 from mdcompiler.reference import run_reference
+from mdcompiler.sampling import sample_inputs
 from mdcompiler.target import find_target
 from mdcompiler.tolerance import describe_difference, within_float_tolerance
-from mdcompiler.verify import sample_inputs
 from tests.quantization.networks import quantized
 from tests.sanitizers.guarded import Array, link, sanitized_library
 from tests.sanitizers.networks import NETWORKS, Network

@@ -21,7 +21,8 @@ from mdcompiler.compiler import Job
 from mdcompiler.progress import silent
 from mdcompiler.quantization.options import METHODS, Quantize
 from mdcompiler.read_network import Request
-from mdcompiler.self_check import CHECK_FILE, seeded_inputs
+from mdcompiler.sampling import seeded_inputs
+from mdcompiler.self_check import CHECK_FILE
 from mdcompiler.target import find_target
 from mdcompiler.tolerance import tolerance_of, within_float_tolerance
 from tests.backends.cuda.conftest import target_here

@@ -9,7 +9,7 @@ import pytest
 
 from mdcompiler.backends.tflite.write_network import write_network
 from mdcompiler.module import Module
-from mdcompiler.verify import sample_inputs
+from mdcompiler.sampling import sample_inputs
 from tests.backends.edgetpu.detectors import expected, run_file
 from tests.backends.edgetpu.sketches import PADDINGS, one_conv, quantized_sketch
 from tests.graphs import Sketch

@@ -28,10 +28,10 @@ from mdcompiler.quantization.integer_reference import run_integer
 from mdcompiler.quantization.plan import tensors_to_calibrate
 from mdcompiler.quantization.scheme import SCHEME_KEY, Precision, find_scheme
 from mdcompiler.reference import run_reference
+from mdcompiler.sampling import sample_inputs
 from mdcompiler.spec import SearchSpace, Spec, load_spec
 from mdcompiler.target import find_target
 from mdcompiler.tolerance import relative_difference
-from mdcompiler.verify import sample_inputs
 from tests.backends.gpu.integer_runner import Array, needs_device
 from tests.backends.test_integer_networks import FLOAT_PASSES, picture, quantized
 from tests.graphs import Sketch, detector_like

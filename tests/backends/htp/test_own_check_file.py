@@ -11,7 +11,7 @@ import pytest
 
 import mdcompiler
 from mdcompiler import compiler, detector
-from mdcompiler.backend import Arrays, Emission, Runnable, input_specs, output_specs
+from mdcompiler.backend import Arrays, Emission, Runnable, input_specs
 from mdcompiler.backends.null import NullBackend
 from mdcompiler.build_manifest import tensor_specs
 from mdcompiler.conformance import CHECKS, MODELS, ConformanceError, default_target, try_model
@@ -19,7 +19,7 @@ from mdcompiler.errors import InternalError
 from mdcompiler.module import Module
 from mdcompiler.progress import Progress
 from mdcompiler.reference import run_reference
-from mdcompiler.self_check import CHECK_FILE, record_check
+from mdcompiler.self_check import CHECK_FILE, Answer, make_check
 from tests.backends.edgetpu.detectors import detector as small_detector
 
 
@@ -48,18 +48,18 @@ class Honest(Silent):
 
     def emit(self, module: Module, progress: Progress, threads: int) -> Emission:
         emission, model = super().emit(module, progress, threads), module.to_onnx()
-        ends = (tensor_specs(input_specs(module)), tensor_specs(output_specs(module)))
 
-        def run(arrays: Any) -> dict[str, Any]:
-            return {name: array + 0.01 for name, array in run_reference(model, arrays).items()}
+        def run(arrays: Any) -> Answer:
+            return Answer({name: array + 0.01 for name, array in run_reference(model, arrays).items()})
 
-        return Emission({**emission.files, CHECK_FILE: record_check(*ends, run)}, emission.facts)
+        check = make_check(tensor_specs(input_specs(module)), run)
+        return Emission({**emission.files, CHECK_FILE: check.to_bytes()}, emission.facts)
 
 
 def test_the_conformance_suite_takes_it(tmp_path: Path) -> None:
     trials = [try_model(backend, default_target(backend), MODELS["picture"]()) for backend in (Honest(), Silent())]
     CHECKS["numbers"](trials[0], tmp_path)
-    with pytest.raises(ConformanceError, match="largest difference"):
+    with pytest.raises(ConformanceError, match="is off by"):
         CHECKS["numbers"](trials[1], tmp_path)
 
 

@@ -18,10 +18,10 @@ from mdcompiler.errors import InputError
 from mdcompiler.kernel import kernels
 from mdcompiler.progress import silent
 from mdcompiler.reference import run_reference
+from mdcompiler.sampling import sample_inputs
 from mdcompiler.spec import load_spec
 from mdcompiler.target import Target, find_target
 from mdcompiler.tolerance import tolerance_of, within_float_tolerance
-from mdcompiler.verify import sample_inputs
 from tests.backends.gpu.shaders import needs_device
 from tests.backends.webgpu.networks import SMALL, TARGET, network, placed
 from tests.graphs import Sketch, detector_like
