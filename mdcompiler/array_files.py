@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,16 @@ def read_arrays(path: Path, expected: Sequence[TensorSpec]) -> Arrays:
     raise InputError(f"reading {path}: .npz can be read, and .npy for a network with one input; here: {names}.")
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write `arrays` by name to a `.npz` file. Raises OutputError for another suffix or an unwritable place."""
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], made_from: Iterable[Path] = ()) -> None:
+    """Write `arrays` by name to a `.npz` file. Raises OutputError for another suffix or an unwritable place.
+
+    made_from: files that are never replaced.
+    """
     if path.suffix != ".npz":
         raise OutputError(f"writing {path}: outputs are written as .npz. Give a path that ends so.")
     data = io.BytesIO()
     np.savez(data, **dict(arrays))  # type: ignore[arg-type]
-    write_file(path, data.getvalue())
+    write_file(path, data.getvalue(), made_from)
 
 
 def _read_npz(path: Path, expected: Sequence[TensorSpec]) -> Arrays:

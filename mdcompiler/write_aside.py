@@ -14,7 +14,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,8 +25,12 @@ from mdcompiler.scratch import new_file, new_folder, sweep
 Check = Callable[[Path], None]
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, replacing a plain file there. Raises OutputError when that is not possible."""
+def write_file(path: Path, data: bytes, made_from: Iterable[str | Path] = ()) -> None:
+    """Write `data` to `path`, replacing a plain file there. Raises OutputError when that is not possible.
+
+    made_from: files that are never replaced, for the user may have no other copy.
+    """
+    refuse_sources(path, made_from)
     with _reported(path):
         place = Path(os.path.realpath(path))
         mode = _mode_of_file(path, place)
@@ -41,6 +45,16 @@ def write_file(path: Path, data: bytes) -> None:
             finally:
                 scratch.release()
             _sync_folder(place.parent)
+
+
+def refuse_sources(path: Path, made_from: Iterable[str | Path]) -> None:
+    """Raise OutputError when `path` is one of the files that the result is made from, whatever it is called."""
+    for source in made_from:
+        with suppress(OSError, ValueError):
+            if Path(source).samefile(path):
+                raise OutputError(
+                    f"writing {path}: that would replace {source}, which it is made from. Give another path."
+                )
 
 
 def write_directory(path: Path, files: Mapping[str, bytes], inspect: Check, may_replace: Check) -> None:

@@ -17,7 +17,7 @@ from mdcompiler import __version__
 from mdcompiler.cli import run
 from mdcompiler.cli.console import PlainProgress
 from mdcompiler.errors import InternalError
-from tests.conftest import Mdc
+from tests.conftest import ROOT, Mdc
 
 PROGRESS = ("mdc: read ", "mdc: reference ", "mdc: pass ")
 SMALL = ("--target", "null", "--size", "64", "--width", "0.25")
@@ -331,3 +331,13 @@ def test_starting_and_loading_import_no_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_result_replaces_what_it_is_made_from(mdc: Mdc, tmp_path: Path) -> None:
+    spec = tmp_path / "net.yaml"
+    text = (ROOT / "mdcompiler" / "spec" / "zoo" / "mobiledet-cpu.yaml").read_text()
+    spec.write_text(text)
+    code, _, said = mdc("lower", spec, "-o", spec, "--size", 64)
+    assert code == 1
+    assert "which it is made from" in said
+    assert spec.read_text() == text

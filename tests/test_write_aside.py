@@ -155,6 +155,15 @@ def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_result_is_made_from_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "picture.png").write_bytes(b"mine")
+    (tmp_path / "link.png").symlink_to("picture.png")
+    for name in ("picture.png", "link.png"):
+        with pytest.raises(OutputError, match=r"would replace .*picture\.png"):
+            write_file(tmp_path / name, b"drawn", [tmp_path / "absent.png", tmp_path / "picture.png"])
+    assert (tmp_path / "picture.png").read_bytes() == b"mine"
+
+
 def test_exchange(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").write_text("b")

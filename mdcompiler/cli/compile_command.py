@@ -117,9 +117,10 @@ def _refuse_what_is_not_there(tune: int) -> None:
 
 def _write_graph(job: Job, stage: str, out: Path) -> None:
     from mdcompiler.compiler import stage_named
-    from mdcompiler.write_aside import write_file
+    from mdcompiler.write_aside import refuse_sources, write_file
 
     file = out if out.suffix == ".onnx" else out / f"{stage_named(stage)}.onnx"
+    refuse_sources(file, [str(job.request.network)])
     module = job.graph_after(stage_named(stage))
     write_file(file, module.to_onnx().SerializeToString(deterministic=True))
     note(f"mdc: wrote {file}")

@@ -70,7 +70,8 @@ def lower(
 
     request = Request(spec, weights, seed, raw, width, *parse_size(size))
     module = read_network(request, find_target("null"))
-    write_file(out, module.to_onnx().SerializeToString(deterministic=True))
+    made_from: list[str | Path] = [spec] if weights is None else [spec, weights]
+    write_file(out, module.to_onnx().SerializeToString(deterministic=True), made_from)
     note(f"mdc: wrote {out}")
 
 

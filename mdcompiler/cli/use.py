@@ -31,7 +31,7 @@ def run(
 
     with load(directory, threads) as detector:
         outputs = detector.run(read_arrays(inputs, detector.artifact.manifest.inputs))
-    write_arrays(out, outputs)
+    write_arrays(out, outputs, [inputs])
     note(f"mdc: wrote {out}: {', '.join(outputs)}")
 
 
@@ -55,7 +55,7 @@ def detect(
             detections = detector.detect(picture)
             found.append({"image": str(image), "detections": [item.as_dict() for item in detections]})
             if draw is not None:
-                _draw(draw, image, names, picture, _worth_showing(image, detections, min_score))
+                _draw(draw, image, images, names, picture, _worth_showing(image, detections, min_score))
             elif not json:
                 _list(image, _worth_showing(image, detections, min_score))
     if json:
@@ -115,7 +115,10 @@ def _list(image: Path, detections: Sequence[Detection]) -> None:
     print_table(str(image), ("class", "score", "box (ymin xmin ymax xmax)"), rows)
 
 
-def _draw(folder: Path, image: Path, names: set[str], picture: Any, detections: Sequence[Detection]) -> None:
+def _draw(
+    folder: Path, image: Path, images: list[Path], names: set[str], picture: Any, detections: Sequence[Detection]
+) -> None:
+    """Into a file called as `image`, never into one of `images`."""
     from PIL import Image
 
     from mdcompiler.drawing import draw_detections
@@ -126,5 +129,5 @@ def _draw(folder: Path, image: Path, names: set[str], picture: Any, detections: 
     names.add(name)
     data = io.BytesIO()
     Image.fromarray(draw_detections(picture, detections)).save(data, "PNG")
-    write_file(folder / f"{name}.png", data.getvalue())
+    write_file(folder / f"{name}.png", data.getvalue(), images)
     note(f"mdc: wrote {folder / f'{name}.png'}: {len(detections)} boxes")
