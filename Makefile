@@ -5,6 +5,8 @@
 #
 # Needs python3 (3.11 or later, with its venv module) and make. Everything else comes from the package index.
 
+# Test files go to the workers in the order of the tree, where the folders with the longest ones come first.
+
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= logical
@@ -32,10 +34,10 @@ demo/scene.png: examples/shapes/scenes.py $(VENV)/.installed
 	$(BIN)/python -m examples.shapes.draw $@
 
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 quick: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -54,10 +54,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Compiled kernels are shared by all tests of one run and by nothing else, unless MDC_CACHE says where."""
+    """Compiled kernels are shared by all processes of one run and by nothing else, unless MDC_CACHE says where."""
     if "MDC_CACHE" in os.environ:
         yield
         return
-    os.environ["MDC_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    own = tmp_path_factory.getbasetemp()
+    run_folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    os.environ["MDC_CACHE"] = str(run_folder / "compiled-kernels")
     yield
     del os.environ["MDC_CACHE"]

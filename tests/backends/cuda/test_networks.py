@@ -175,9 +175,9 @@ def _run(command: list[str], variables: dict[str, str]) -> subprocess.CompletedP
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["jetson-xavier", "jetson-orin", "h100"])
-def test_no_kernel_of_mobiledet_gpu_spills(name: str) -> None:
-    target = find_target(name)
+def test_no_kernel_of_mobiledet_gpu_spills() -> None:
+    """At its full size; the other chips refuse a kernel that spills while they compile the networks above."""
+    target = find_target("jetson-orin")
     module = Job(Request("mobiledet-gpu"), target).graph_after("place")
     _, kernels = fitting_kernels(module, 1, silent)
     assert len(kernels) > 40

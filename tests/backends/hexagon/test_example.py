@@ -15,7 +15,7 @@ import pytest
 
 import mdcompiler
 from mdcompiler.backends.hexagon import machine
-from mdcompiler.quantization.options import Quantize
+from mdcompiler.quantization.options import METHODS, Quantize
 from mdcompiler.spec import SearchSpace
 from mdcompiler.target import Target
 
@@ -75,7 +75,7 @@ def artifact(hexagon: Target, tmp_path_factory: pytest.TempPathFactory) -> mdcom
     folder = tmp_path_factory.mktemp("detector")
     pictures = np.random.default_rng(0).integers(0, 256, (2, SPEC.input.height, SPEC.input.width, 3)).astype(np.uint8)
     np.savez(folder / "pictures.npz", image=pictures)
-    options = Quantize(folder / "pictures.npz", allow_degraded=True)
+    options = Quantize(folder / "pictures.npz", without=METHODS, ranges="min-max", compared=1, allow_degraded=True)
     return mdcompiler.compile(SPEC, hexagon, folder / "out", precision="int8", calibration=options)
 
 
