@@ -5,7 +5,7 @@ The whole toolkit can be tested with it anywhere, and a third-party backend can 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,6 @@ from mdcompiler.progress import Progress
 from mdcompiler.target import Target
 
 if TYPE_CHECKING:
-    import onnx
-
     from mdcompiler.compile_pass import Pass
     from mdcompiler.kernel import Kernel
     from mdcompiler.module import Module
@@ -44,19 +42,23 @@ class NullBackend:
     def load(self, directory: Path, manifest: Mapping[str, Any], threads: int) -> Runnable:
         import onnx
 
-        return ReferenceRunnable(onnx.load_model_from_string(listed_bytes(directory, manifest, _FILE)))
+        from mdcompiler.arbiter import reference_of
+        from mdcompiler.module import Module
+        from mdcompiler.target import find_target
+
+        model = onnx.load_model_from_string(listed_bytes(directory, manifest, _FILE))
+        module = Module.from_onnx(model, find_target("null"))
+        return ReferenceRunnable(reference_of(module, [value.name for value in model.graph.output]))
 
 
 @dataclass
 class ReferenceRunnable:
-    """An ONNX model under the reference evaluator."""
+    """A network under its arbiter: ONNX's reference for floats, the integer reference once it is quantized."""
 
-    model: onnx.ModelProto
+    reference: Callable[[dict[str, NDArray[Any]]], Arrays]
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        from mdcompiler.reference import run_reference
-
-        return run_reference(self.model, inputs)
+        return dict(self.reference(dict(inputs)))
 
     def close(self) -> None:
         """Nothing to release."""

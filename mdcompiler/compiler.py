@@ -30,6 +30,7 @@ from mdcompiler.pipeline import Pipeline
 from mdcompiler.processes import compile_processes
 from mdcompiler.progress import Progress, silent
 from mdcompiler.quantization.check import check_quantized
+from mdcompiler.quantization.check_rounding import check_scheme
 from mdcompiler.quantization.options import Quantize
 from mdcompiler.quantization.scheme import SCHEME_KEY
 from mdcompiler.read_network import Request, describe_source, read_network
@@ -203,6 +204,7 @@ class Job:
                 "Leave --calibration and what belongs to it out."
             )
         if quantized:
+            check_scheme(module)
             check_quantized(module.graph)
             self.precision = "int8"
         elif self.precision == "int8" and self.quantization is None:

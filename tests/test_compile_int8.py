@@ -14,8 +14,11 @@ from examples.shapes.scenes import CALIBRATION, HELD_OUT, draw_scene
 from examples.shapes.shipped import spec_source, weights_file
 from mdcompiler.accuracy import AccuracyError
 from mdcompiler.calibration import Ranges, calibrate
+from mdcompiler.cli import run
 from mdcompiler.errors import UnsupportedError
 from mdcompiler.passes import quantize_calibrated
+from mdcompiler.quantization.options import METHODS
+from tests.conftest import Mdc
 
 NAME = "mobiledet-edgetpu-shapes"
 SIZE = 160
@@ -110,3 +113,48 @@ def test_int8_and_calibration_belong_together(precision: str, scenes: Path, tmp_
     calibration = scenes if precision == "fp32" else None
     with pytest.raises(UnsupportedError, match="int8 needs calibration data and fp32 has no use for it"):
         mdcompiler.compile("mobiledet-cpu", "cpu", tmp_path / "out", precision=precision, calibration=calibration)
+
+
+@pytest.fixture(scope="module")
+def integers(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network as the quantize stage leaves it, an ONNX file."""
+    path = tmp_path_factory.mktemp("quantized") / "network.onnx"
+    options = ["--weights", weights_file(NAME), "--calibration", scenes, "--ranges", "min-max", "--allow-degraded"]
+    methods = [word for name in METHODS for word in ("--without", name)]
+    words = ["compile", spec_source(NAME), "--precision", "int8", *options, *methods, "--stop-after", "quantize"]
+    assert run([str(word) for word in [*words, "-o", path]]) == 0
+    return path
+
+
+@pytest.mark.parametrize("said", [(), ("--precision", "int8")])
+def test_a_quantized_file_keeps_its_integers(integers: Path, said: tuple[str, ...], tmp_path: Path, mdc: Mdc) -> None:
+    code, _, error = mdc("compile", integers, *said, "--target", "null", "-o", tmp_path / "out")
+    assert code == 0, error
+    manifest = mdcompiler.load(tmp_path / "out").artifact.manifest
+    assert manifest.precision == "int8"
+    kinds = [kernel.kind for kernel in manifest.kernels]
+    assert kinds[0] == "stem"
+    assert "generic" not in kinds
+
+
+def test_a_quantized_file_is_not_quantized_again(integers: Path, scenes: Path, tmp_path: Path, mdc: Mdc) -> None:
+    words = ("--precision", "int8", "--calibration", scenes, "-o", tmp_path / "out")
+    code, _, error = mdc("compile", integers, *words)
+    assert code == 1
+    assert "is quantized already. Leave --calibration" in " ".join(error.split())
+
+
+@pytest.mark.parametrize("target", ["edgetpu", "webgpu", "hexagon-v66"])
+def test_a_quantized_file_of_another_scheme_is_refused(target: str, integers: Path, tmp_path: Path, mdc: Mdc) -> None:
+    code, _, error = mdc("compile", integers, "--target", target, "-o", tmp_path / "out")
+    text = " ".join(error.split())
+    assert code == 1, text
+    assert "was quantized with the scheme cpu" in text
+    assert "Quantize" in text
+
+
+def test_int8_of_a_float_file_needs_calibration(tmp_path: Path, mdc: Mdc) -> None:
+    assert mdc("lower", spec_source(NAME), "-o", tmp_path / "float.onnx")[0] == 0
+    code, _, error = mdc("compile", tmp_path / "float.onnx", "--precision", "int8", "-o", tmp_path / "out")
+    assert code == 1
+    assert "int8 needs calibration data" in " ".join(error.split())
