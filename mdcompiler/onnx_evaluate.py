@@ -19,6 +19,11 @@ from onnx.reference import ReferenceEvaluator
 MAX_KNOWN_ELEMENTS = 1 << 16
 """Largest tensor whose values are computed while a model is read."""
 
+MAX_KNOWN_BYTES = 64 << 20
+"""Of all values together that are computed while a model is read."""
+MAX_CONSTANT_MIB = 512
+"""Of all results together that depend on no input: a few bytes of ONNX can ask for terabytes."""
+
 Array = NDArray[Any]
 
 OPERATORS = frozenset(

@@ -35,6 +35,14 @@ def elements_of(kind: TypeProto) -> int:
     return math.prod(shape_of(kind))
 
 
+def bytes_of(kind: TypeProto) -> int:
+    """The memory of a static tensor type; elements of fewer than eight bits count as bytes."""
+    try:
+        return elements_of(kind) * int(helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type).itemsize)
+    except KeyError:
+        return 0
+
+
 def type_of(values: NDArray[Any]) -> TypeProto:
     """The type of an array."""
     return helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(values.dtype), list(values.shape))

@@ -28,13 +28,16 @@ from mdcompiler.onnx_infer import infer_node
 from mdcompiler.onnx_limits import MAX_NODES, control_flow, node_faults
 from mdcompiler.onnx_spell_out import spelled_out
 from mdcompiler.onnx_splice import body_nodes, function_body, spliced_branch
-from mdcompiler.onnx_types import agrees, completed, elements_of, is_static, shape_of, type_of
+from mdcompiler.onnx_types import agrees, bytes_of, completed, elements_of, is_static, shape_of, type_of
 from mdcompiler.operators import DOMAIN
 
 _MOST_SHAPE_VALUES = 4096
 """Values that an operator is told when its shape is inferred: a shape has few."""
 _READS_FLOATS = frozenset({"Resize", "Upsample", "Range", "AffineGrid"})
 """Operators whose result has a size that floats decide."""
+
+_MOST_GROWTH = 8
+"""A result may take so many times the bytes of what it is made of: unpacked bits and types are no bombs."""
 
 Array = NDArray[Any]
 Judge = Callable[[str, TypeProto, str], str | None]
@@ -60,6 +63,9 @@ class Walk:
     _computed: set[str] = field(default_factory=set)
     _wrong: set[str] = field(default_factory=set)
     _protos: dict[str, onnx.TensorProto] = field(default_factory=dict)
+    _fixed: set[str] = field(default_factory=set)
+    _fixed_bytes: int = 0
+    _known_bytes: int = 0
 
     @classmethod
     def of(cls, model: onnx.ModelProto, judge: Judge) -> Walk:
@@ -70,6 +76,7 @@ class Walk:
         walk = cls(list(model.opset_import), stated, judge, taken)
         for value in graph.input:
             walk.types[value.name] = value.type
+        walk._fixed = {tensor.name for tensor in graph.initializer}
         for tensor in graph.initializer:
             walk.types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
             if math.prod(tensor.dims) <= onnx_evaluate.MAX_KNOWN_ELEMENTS:
@@ -118,7 +125,9 @@ class Walk:
                 self.values[name] = results[index]
                 self.types[name] = type_of(results[index])
                 self._computed.add(name)
+                self._known_bytes += results[index].nbytes
         self._note_faults(node)
+        self._bound_constants(node)
 
     def _note_faults(self, node: onnx.NodeProto) -> None:
         """Note what is wrong with the results, unless what they are made of was wrong already."""
@@ -130,6 +139,21 @@ class Walk:
         if self._wrong.isdisjoint(node.input):
             self.faults.extend(wrong.values())
         self._wrong.update(wrong)
+
+    def _bound_constants(self, node: onnx.NodeProto) -> None:
+        """Note in `faults` where the results that depend on no input grow beyond what may be computed beforehand."""
+        made = [name for name in node.output if name]
+        if not self._fixed.issuperset(filter(None, node.input)) or not self._wrong.isdisjoint(made):
+            return
+        self._fixed.update(made)
+        before = self._fixed_bytes
+        self._fixed_bytes += _grown_bytes([self.types[n] for n in node.input if n], [self.types[n] for n in made])
+        limit = onnx_evaluate.MAX_CONSTANT_MIB << 20
+        if before <= limit < self._fixed_bytes:
+            self.faults.append(
+                f"with node {shortened(node.name or made[0], 80)!r} ({node.op_type}) the tensors that depend on no "
+                f"input take {self._fixed_bytes >> 20} MiB; at most {limit >> 20} MiB. Make them smaller, or inputs."
+            )
 
     def _inferred(self, node: onnx.NodeProto) -> dict[str, TypeProto]:
         """What ONNX infers of the results of `node`; the bodies of composed operators are looked into."""
@@ -192,7 +216,7 @@ class Walk:
         if node.op_type in ("Shape", "Size") and is_static(self.types.get(node.input[0])):
             return [_extents(node, shape_of(self.types[node.input[0]]))]
         known = all(name in self.values for name in node.input if name)
-        if not known or not _is_cheap(node, found):
+        if not known or not _is_cheap(node, found) or self._known_bytes > onnx_evaluate.MAX_KNOWN_BYTES:
             return None
         try:
             results = onnx_evaluate.evaluate(node, [self.values.get(name) for name in node.input], self.opsets)
@@ -247,6 +271,14 @@ def _is_cheap(node: onnx.NodeProto, found: Mapping[str, TypeProto]) -> bool:
     kinds = [found.get(name) for name in node.output if name]
     limit = onnx_evaluate.MAX_KNOWN_ELEMENTS
     return all(kind is not None and is_static(kind) and elements_of(kind) <= limit for kind in kinds)
+
+
+def _grown_bytes(inputs: Sequence[TypeProto], outputs: Sequence[TypeProto]) -> int:
+    """The bytes of `outputs` where they are many times those of `inputs`, which the file holds; else 0."""
+    if not all(is_static(kind) for kind in (*inputs, *outputs)):
+        return 0
+    given, made = (sum(bytes_of(kind) for kind in side) for side in (inputs, outputs))
+    return made if made > _MOST_GROWTH * given else 0
 
 
 def _extents(node: onnx.NodeProto, shape: list[int]) -> Array:

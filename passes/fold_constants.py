@@ -25,6 +25,7 @@ import onnxsim
 from mdcompiler.compile_pass import Refusal, Stage
 from mdcompiler.module import PREFIX, Module, export, replace_constant_nodes
 from mdcompiler.names import fresh_tensor, kernel_path, name_all, unique
+from mdcompiler.onnx_evaluate import MAX_CONSTANT_MIB
 
 _SWITCHED_OFF = (
     "eliminate_common_subexpression",
@@ -34,6 +35,8 @@ _SWITCHED_OFF = (
     "fuse_pad_into_pool",
     "fuse_qkv",
 )
+_UNKNOWN_TO_ONNXSIM = (RuntimeError, ValueError, IndexError, onnx.checker.ValidationError)
+"""It runs ONNX Runtime, which lacks kernels for valid ONNX; such a graph stays as it is and means the same."""
 _ROLES = {1: "weight", 2: "bias"}
 
 
@@ -45,7 +48,7 @@ class FoldConstants:
     graph is left as it is, because a few bytes of ONNX can ask for terabytes.
     """
 
-    limit_mib: int = 512
+    limit_mib: int = MAX_CONSTANT_MIB
 
     name: ClassVar[str] = "fold-constants"
     stage: ClassVar[Stage] = "simplify"
@@ -54,7 +57,10 @@ class FoldConstants:
     def run(self, module: Module) -> int:
         if list(self.refusals(module)):
             return 0
-        new = _simplified(module.graph)
+        try:
+            new = _simplified(module.graph)
+        except _UNKNOWN_TO_ONNXSIM:
+            return 0
         edits = _edits(module.graph, new)
         if edits:
             module.graph = new

@@ -172,6 +172,34 @@ def test_weights_that_are_no_numbers() -> None:
     read(model([("Add", ["x", "w"], "y", {})], {"w": np.array([1, 2, 3, 4, 5, -np.inf], np.float32)}))
 
 
+def bombs(count: int, elements: int) -> onnx.ModelProto:
+    """`count` tensors of `elements` floats that depend on no input, each summed up and added to the input."""
+    nodes: list[Node] = []
+    for i in range(count):
+        nodes += [
+            ("ConstantOfShape", ["n"], f"c{i}", {}),
+            ("ReduceSum", [f"c{i}"], f"s{i}", {"keepdims": 0}),
+            ("Add", [f"a{i}" if i else "x", f"s{i}"], f"a{i + 1}", {}),
+        ]
+    return model([*nodes, ("Relu", [f"a{count}"], "y", {})], {"n": [elements]})
+
+
+def test_tensors_that_depend_on_no_input_are_bounded_together() -> None:
+    message = refusal(bombs(40, 1 << 25))
+    assert "node 'c4' (ConstantOfShape) the tensors that depend on no input take 640 MiB; at most 512 MiB" in message
+    read(bombs(3, 1 << 20))
+
+
+def test_what_no_output_needs_takes_nothing() -> None:
+    network = model([("Relu", ["x"], "y", {})], {"n": [1 << 29]})
+    for i in range(40):
+        network.graph.node.append(helper.make_node("ConstantOfShape", ["n"], [f"unused{i}"]))
+    module = read(network)
+    assert [node.op for node in module.graph.nodes] == ["Relu"]
+    assert module.original is not None
+    assert len(module.original.graph.node) == 1
+
+
 def test_a_chain_of_fifteen_thousand_nodes() -> None:
     nodes: list[Node] = [("Relu", [f"t{i}" if i else "x"], f"t{i + 1}", {}) for i in range(15_000)]
     network = model([*nodes, ("Relu", ["t15000"], "y", {})], {}, (2, 2))
