@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from mdcompiler.artifact import sha256
 from mdcompiler.errors import SpecError
+from mdcompiler.foreign import shortened
 from mdcompiler.manifest import Picture, Source
 from mdcompiler.module import Module
 from mdcompiler.spec import Spec, load_spec
@@ -79,7 +80,7 @@ def _named_spec(request: Request) -> Spec:
 def describe_source(request: Request, module: Module) -> Source:
     """Hashes of what was read: equal networks give equal rows."""
     spec = module.metadata.get("mdc.spec")
-    name = json.loads(spec)["name"] if spec and not request.is_onnx else Path(str(request.network)).name
+    name = json.loads(spec)["name"] if spec and not request.is_onnx else shortened(Path(str(request.network)).name)
     return Source(
         name=name,
         spec=sha256(spec.encode()) if spec else None,

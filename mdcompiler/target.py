@@ -8,13 +8,33 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from mdcompiler.data_file import NamedData, find_data, is_data_file, shipped_data
 from mdcompiler.errors import TargetError
+from mdcompiler.foreign import shortened
 from mdcompiler.host import host_flags
+
+_Word = Annotated[str, Field(max_length=1000)]
+
+
+def _checked_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Words, whole numbers, truth values and lists of them, as TVM's targets have."""
+    for name, value in options.items():
+        parts = value if isinstance(value, list) else [value]
+        if not all(isinstance(part, str | int) for part in parts):
+            raise ValueError(f"{shortened(name, 80)} is neither text nor a whole number, nor a list of them")
+        if len(parts) > 256 or not all(
+            abs(part) < 1 << 63 if isinstance(part, int) else len(part) <= 1000 for part in parts
+        ):
+            raise ValueError(f"{shortened(name, 80)} is too large")
+    return options
+
+
+CodeOptions = Annotated[dict[_Word, Any], Field(max_length=16), AfterValidator(_checked_options)]
+"""Fields of a code generator's target, as TVM has them."""
 
 
 class Target(NamedData):
@@ -37,19 +57,19 @@ class Target(NamedData):
     name: str = Field(min_length=1, max_length=100)
     backend: str = Field(min_length=1, max_length=100)
     description: str = Field(default="", max_length=2000)
-    llvm: dict[str, Any] = Field(default_factory=dict)
+    llvm: CodeOptions = Field(default_factory=dict)
     vector_bytes: int = Field(default=16, ge=4, le=1024)
     vector_registers: int = Field(default=16, ge=4, le=256)
     l1_bytes: int = Field(default=32 * 1024, ge=1024)
     l2_bytes: int = Field(default=512 * 1024, ge=1024)
     alignment_bytes: int = Field(default=64, ge=1, le=4096)
     units: int = Field(default=8, ge=1, le=4096)
-    cpu_flags: tuple[str, ...] = ()
-    dtypes: tuple[str, ...] = ("float32",)
+    cpu_flags: tuple[_Word, ...] = Field(default=(), max_length=256)
+    dtypes: tuple[_Word, ...] = Field(default=("float32",), max_length=16)
     scheme: str = ""
     zig: str = ""
     vtcm_bytes: int = Field(default=0, ge=0, le=1 << 30)
-    variants: dict[str, str] = Field(default_factory=dict)
+    variants: dict[_Word, _Word] = Field(default_factory=dict, max_length=64)
 
     @property
     def lanes(self) -> int:

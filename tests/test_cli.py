@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -341,3 +342,65 @@ def test_no_result_replaces_what_it_is_made_from(mdc: Mdc, tmp_path: Path) -> No
     assert code == 1
     assert "which it is made from" in said
     assert spec.read_text() == text
+
+
+def _odd_files(folder: Path, suffix: str) -> list[str]:
+    """Paths of that suffix which are no file of any kind, and files that hold nothing of it."""
+    os.mkfifo(folder / "pipe")
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "zero").symlink_to("/dev/zero")
+    (folder / "dir").mkdir()
+    for name in ("pipe", "loop", "zero", "dir"):
+        (folder / (name + suffix)).symlink_to(folder / name)
+    for name, data in (("empty", b""), ("bytes", bytes(range(256)) * 4), ("mapping", b"a: [1, {b: c}]")):
+        (folder / (name + suffix)).write_bytes(data)
+    names = ("pipe", "loop", "zero", "dir", "empty", "bytes", "mapping", "x" * 300, "a\0b", os.fsdecode(b"\xff"))
+    return [f"{folder}/{name}{suffix}" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "arguments"),
+    [
+        (".yaml", "show FILE"),
+        (".onnx", "lower FILE -o out.onnx"),
+        (".npz", "lower mobiledet-cpu --weights FILE -o out.onnx"),
+        (".safetensors", "lower mobiledet-cpu --weights FILE -o out.onnx"),
+        (".tflite", "lower mobiledet-cpu --weights FILE -o out.onnx"),
+        (".index", "lower mobiledet-cpu --weights FILE -o out.onnx"),
+        (".yaml", "explain none.yaml --target FILE"),
+        (".yaml", "latency mobiledet-cpu --chip FILE"),
+        (".yaml", "lut FILE --chip pixel4-dsp -o out.jsonl"),
+        (".jsonl", "lut mobiledet-cpu --chip pixel4-dsp -o FILE"),
+        (".jsonl", "records list FILE"),
+        (".jsonl", "records prune FILE"),
+        (".out", "verify FILE"),
+        (".png", "detect ARTIFACT FILE"),
+        (".npz", "run ARTIFACT -o out.npz -i FILE"),
+        (".npy", "run ARTIFACT -o out.npz -i FILE"),
+        (".md", "matrix none.yaml --targets null -o out --into FILE"),
+    ],
+)
+def test_odd_files_end_in_one_sentence(
+    artifact: Path,
+    suffix: str,
+    arguments: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in _odd_files(tmp_path, suffix):
+        before = Path(path).read_bytes() if Path(path).name.startswith(("bytes", "mapping")) else b""
+        code = run([{"FILE": path, "ARTIFACT": str(artifact)}.get(word, word) for word in arguments.split()])
+        said = capsys.readouterr().err
+        assert code in (0, 1, 2), f"{path}: {said}"
+        assert code != 1 or said.startswith("mdc: "), f"{path}: {said}"
+        assert len(said) < 5000
+        assert not before or Path(path).read_bytes() == before
+
+
+def test_a_message_never_drives_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["show", "\x1b[31m" + "x" * 100_000]) == 1
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert len(said) < 5000

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import sys
@@ -30,6 +31,9 @@ from mdcompiler.cli import (
     use,
 )
 from mdcompiler.errors import InternalError, MdcError
+from mdcompiler.foreign import shortened
+
+_MOST_CHARACTERS = 4000
 
 app = typer.Typer(
     name="mdc",
@@ -80,6 +84,10 @@ def _options(
 
 def main() -> None:
     """The entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # a file's name need not be text, and a terminal need not have every letter
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -99,7 +107,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    print(message, file=sys.stderr)
+    """Show a message. Names in it may come from a file, and be megabytes long or drive the terminal."""
+    lines = [shortened(line, _MOST_CHARACTERS) for line in message.split("\n")]
+    print("\n".join(lines), file=sys.stderr)
     return code
 
 
@@ -117,6 +127,8 @@ def _report(arguments: Sequence[str]) -> Path:
         f"command: mdc {' '.join(arguments)}",
         traceback.format_exc(),
     ]
-    with tempfile.NamedTemporaryFile("w", prefix="mdc-report-", suffix=".txt", delete=False) as file:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="mdc-report-", suffix=".txt", delete=False, errors="backslashreplace"
+    ) as file:
         file.write("\n".join(lines))
     return Path(file.name)

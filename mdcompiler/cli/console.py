@@ -17,12 +17,12 @@ Cell = str | int | float | None
 
 def print_json(data: Any) -> None:
     """`data` as JSON, alone on stdout."""
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    print(_encodable(json.dumps(data, indent=2, ensure_ascii=False)))
 
 
 def note(text: str) -> None:
     """A line for the person at the terminal, on stderr."""
-    print(text, file=sys.stderr)
+    print(_encodable(text), file=sys.stderr)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
@@ -44,7 +44,12 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell
 def _text(cell: Cell) -> str:
     if isinstance(cell, float):
         return f"{cell:,.3f}"
-    return f"{cell:,}" if isinstance(cell, int) else cell or ""
+    return f"{cell:,}" if isinstance(cell, int) else _encodable(cell or "")
+
+
+def _encodable(text: str) -> str:
+    """Text with the bytes of a file's name that are none as escapes, which JSON knows, too."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 @contextmanager

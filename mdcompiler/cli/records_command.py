@@ -62,6 +62,8 @@ def prune(files: FilesArgument = None) -> None:
         records, faults = read_records(file)
         for fault in faults:
             note(f"mdc: left out {fault}")
+        if faults and not records:
+            raise RecordsError(f"pruning {file}: none of its lines is a record, so it stays. Give a file of records.")
         kept = Records(current(records)).best()
         write_records(file, kept)
         note(f"mdc: {file}: kept {len(kept)} of {len(records)} records")
@@ -116,10 +118,11 @@ def current(records: Iterable[Record]) -> list[Record]:
 
 
 def _own(needed: bool) -> list[Path]:
+    from mdcompiler.foreign import exists
     from mdcompiler.tuning.records import user_file
 
     file = user_file()
-    if file is not None and file.is_file():
+    if file is not None and exists(file):
         return [file]
     if needed:
         raise RecordsError(

@@ -19,6 +19,7 @@ from mdcompiler.cli.options import (
     parse_size,
 )
 from mdcompiler.errors import TuningError
+from mdcompiler.foreign import shortened
 
 if TYPE_CHECKING:
     from mdcompiler.module import Module
@@ -66,8 +67,8 @@ def tune(
     with shown_progress() as progress:
         module = _placed(request, machine, precision or _precision_of(machine), progress)
         seconds = minutes * 60 if minutes else math.inf
-        outcomes = _run(tuner, module, device, Budget(trials, seconds), Path(network).stem, file, progress)
-    spans = _blocks(tuner, module, Path(network).stem, file) if blocks and device is None else {}
+        outcomes = _run(tuner, module, device, Budget(trials, seconds), _name(network), file, progress)
+    spans = _blocks(tuner, module, _name(network), file) if blocks and device is None else {}
     rows = block_rows(outcomes, [kernel.name for kernel in kernels(module.graph)], unit_of(tuner, machine, device))
     if json:
         chosen = {name: dict(record.schedule) for name, record in spans.items()}
@@ -88,6 +89,11 @@ def parse_device(rpc: str, key: str) -> Device | None:
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535 or not key:
         raise TuningError(f"tuning with --rpc {rpc!r} --key {key!r}: give both, as --rpc 127.0.0.1:9190 --key pixel6.")
     return Device(host, int(port), key)
+
+
+def _name(network: str) -> str:
+    """What records call a network: its file's name, of which not every byte need be text."""
+    return shortened(Path(network).stem, 200)
 
 
 def _tuner(target: Target, device: Device | None) -> Tuner:
@@ -141,13 +147,14 @@ def _file(records: Path | None) -> Path:
 def _run(
     tuner: Tuner, module: Module, device: Device | None, budget: Budget, name: str, file: Path, progress: Progress
 ) -> list[Outcome]:
+    from mdcompiler.foreign import exists
     from mdcompiler.tuning.machine import Machine
     from mdcompiler.tuning.record_file import good_records
     from mdcompiler.tuning.records import Records
     from mdcompiler.tuning.session import Purpose, Session
     from mdcompiler.tuning.tunable import unit_of
 
-    known = Records(good_records(file) if file.exists() else ())
+    known = Records(good_records(file) if exists(file) else ())
     jobs = tuner.jobs(module, budget.trials)
     purpose = Purpose(Machine.of(module.target), tuner.tools, name, unit_of(tuner, module.target, device))
     with tuner.bench(module.target, device) as bench:

@@ -14,12 +14,15 @@ import numpy as np
 from mdcompiler.array_files import write_arrays
 from mdcompiler.backend import input_specs
 from mdcompiler.build_manifest import tensor_specs
+from mdcompiler.errors import InputError
+from mdcompiler.foreign import is_folder, open_file, refusing
 from mdcompiler.matrix.options import MatrixOptions
 from mdcompiler.module import Module
 from mdcompiler.quantization.options import Quantize
 from mdcompiler.sampling import seeded_inputs
 
 NOISE_SAMPLES = 4
+_CHUNK_BYTES = 1 << 20
 _FIRST_SEED = 1000
 """Far from the seeds of the check, so that a network is not calibrated on the picture it is compared on."""
 NOISE_NOTE = (
@@ -42,12 +45,15 @@ def calibration_digest(calibration: Path | None) -> str:
     if calibration is None:
         return f"noise {NOISE_SAMPLES} {_FIRST_SEED}"
     digest = hashlib.sha256()
-    if calibration.is_file():
-        digest.update(calibration.read_bytes())
-    else:
-        for path in sorted(calibration.glob("*")):
-            about = path.stat()
-            digest.update(f"{path.name} {about.st_size} {about.st_mtime_ns}\n".encode())
+    with refusing(f"reading calibration data from {calibration}", InputError, "Check the path."):
+        if is_folder(calibration):
+            for path in sorted(calibration.iterdir()):
+                about = path.lstat()
+                digest.update(f"{path.name} {about.st_size} {about.st_mtime_ns}\n".encode(errors="surrogateescape"))
+        else:
+            with open_file(calibration) as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    digest.update(chunk)
     return digest.hexdigest()
 
 

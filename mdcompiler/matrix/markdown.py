@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from mdcompiler.errors import OutputError
+from mdcompiler.foreign import read_file, refusing
 from mdcompiler.matrix.report import Matrix, PairRow
 from mdcompiler.matrix.words import divergence
 from mdcompiler.write_aside import write_file
 
+_MOST_BYTES = 16 << 20
 BEGIN, END = "<!-- mdc matrix -->", "<!-- /mdc matrix -->"
 """Between these lines of a Markdown file stands a table that is written anew."""
 
@@ -43,10 +45,8 @@ def put_into(path: Path, table: str) -> None:
 
 def _parts(path: Path) -> tuple[str, str]:
     """What stands before BEGIN and behind END."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OutputError(f"putting a matrix into {path}: it cannot be read: {error}. Check the path.") from error
+    with refusing(f"putting a matrix into {path}: it cannot be read", OutputError, "Check the path."):
+        text = read_file(path, _MOST_BYTES).decode()
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end or text.count(BEGIN) > 1 or text.count(END) > 1:

@@ -8,6 +8,7 @@ from pathlib import Path
 from mdcompiler.backend import why_not_run
 from mdcompiler.compiler import Job
 from mdcompiler.errors import MdcError
+from mdcompiler.foreign import shortened
 from mdcompiler.matrix.calibration import NOISE_NOTE
 from mdcompiler.matrix.network import Network
 from mdcompiler.matrix.one_line import one_line
@@ -43,7 +44,7 @@ class _Loop:
         self.options, self.folder, self.scratch, self.say, self.taken = options, folder, scratch, say, taken
 
     def rows(self, name: str) -> Iterator[PairRow]:
-        label = unique(Path(name).stem, self.taken)
+        label = unique(shortened(Path(name).stem, 100), self.taken)
         try:
             network = Network(self.options.request(name), self.options, self.scratch)
         except Exception as error:  # a network that breaks the toolkit must not end the others' report

@@ -10,10 +10,11 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from mdcompiler.artifact import Artifact, open_artifact
 from mdcompiler.errors import ArtifactError, OutputError
+from mdcompiler.foreign import exists, read_file
 from mdcompiler.manifest import Source
 from mdcompiler.matrix.calibration import calibration_digest
 from mdcompiler.matrix.options import MatrixOptions
@@ -71,16 +72,14 @@ class Store:
 
     def _record(self) -> _Record | None:
         try:
-            if self._file.stat().st_size > _MOST_BYTES:
-                return None
-            return _Record.model_validate_json(self._file.read_bytes())
-        except (OSError, ValidationError):
+            return _Record.model_validate_json(read_file(self._file, _MOST_BYTES))
+        except (OSError, ValueError):
             return None
 
 
 def check_folder(folder: Path) -> None:
     """Raise OutputError when reports cannot be written to `folder`."""
-    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    above = next(path for path in (folder, *folder.absolute().parents) if exists(path))
     if not above.is_dir() or not os.access(above, os.W_OK):
         why = "cannot be written" if above.is_dir() else "is a file"
         raise OutputError(f"writing a matrix to {folder}: {above} {why}. Give the path of a folder.")

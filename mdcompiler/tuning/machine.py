@@ -11,11 +11,9 @@ The rule, from best to worst, and nothing beyond it:
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
-from mdcompiler.target import Target
+from mdcompiler.target import CodeOptions, Target
 
 _SAME = 1 << 16
 
@@ -25,7 +23,7 @@ class Machine(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    llvm: dict[str, Any] = Field(max_length=16)
+    llvm: CodeOptions
     flags: tuple[str, ...] = Field(default=(), max_length=256)
     vector_bytes: int = Field(ge=4, le=1024)
     vector_registers: int = Field(ge=4, le=256)

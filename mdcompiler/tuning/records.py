@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from mdcompiler.foreign import exists
 from mdcompiler.tuning.machine import Machine, fitness
 from mdcompiler.tuning.record import Key, Record
 from mdcompiler.tuning.record_file import accepted, good_records, parse_records
@@ -64,7 +65,7 @@ def user_file() -> Path | None:
 def open_records(shipped: Sequence[Path], own: Path | None) -> Records:
     """Shipped records and those of the user's file. Raises RecordsError when a line is bad."""
     layers = [record for item in shipped for record in _shipped(item)]
-    return Records(layers, _own(own, *_stamp(own)) if own is not None and own.is_file() else ())
+    return Records(layers, _own(own, *_stamp(own)) if own is not None and exists(own) else ())
 
 
 @lru_cache(maxsize=8)

@@ -19,6 +19,7 @@ from mdcompiler.weights.tflite_graph import TfliteGraph, TfliteOperator, TfliteT
 
 _IDENTIFIER = b"TFL3"
 _MOST_CONNECTIONS = 4096
+_MOST_SHARED_BYTES = 1 << 28
 _DTYPES = {
     "FLOAT32": "<f4",
     "FLOAT16": "<f2",
@@ -79,6 +80,7 @@ class _Reader:
         self.kinds = _words(schema.BuiltinOperator)
         self.activations = _words(schema.ActivationFunctionType)
         self.paddings = _words(schema.Padding)
+        self.left_bytes = len(data) + _MOST_SHARED_BYTES
 
     def graph(self) -> TfliteGraph:
         graph = self.model.Subgraphs(0)
@@ -103,6 +105,7 @@ class _Reader:
             return None
         dtype, count = np.dtype(_DTYPES[word]), element_count(shape)
         raw = buffer.DataAsNumpy()
+        self._spend(raw.size)
         if count is None or count * dtype.itemsize != raw.size:
             raise ValueError(f"a tensor of {word} {list(shape)} in {raw.size} bytes")
         return np.frombuffer(raw.tobytes(), dtype).reshape(shape)
@@ -114,12 +117,20 @@ class _Reader:
         custom = b""
         if kind == "CUSTOM":
             kind = code.CustomCode().decode(errors="replace")[:1000]
+            self._spend(operator.CustomOptionsLength())
             custom = operator.CustomOptionsAsNumpy().tobytes() if operator.CustomOptionsLength() else b""
+        self._spend(4 * (operator.InputsLength() + operator.OutputsLength()))
         inputs = _indices(operator.InputsAsNumpy(), tensors, lowest=-1)
         outputs = _indices(operator.OutputsAsNumpy(), tensors)
         options = self._options(kind, operator)
         version = int(code.Version())
         return TfliteOperator(index, kind, inputs, outputs, custom_options=custom, version=version, **options)
+
+    def _spend(self, size: int) -> None:
+        """Many tensors may point to one buffer, and each copies it."""
+        self.left_bytes -= size
+        if self.left_bytes < 0:
+            raise ValueError("its tensors and options overlap, and are far larger together than the file")
 
     def _options(self, kind: str, operator: Any) -> dict[str, Any]:
         bare = kind == "CONCATENATION" and operator.BuiltinOptionsType() == self.schema.BuiltinOptions.NONE
