@@ -114,7 +114,7 @@ def test_a_broken_promise_names_the_pass(module: Module, action: Callable[[Modul
 
 def test_changed_numbers_are_found_only_when_asked(module: Module) -> None:
     Pipeline(verify=1).run(module, [Act(scale_weights)])
-    with pytest.raises(InternalError, match=r"act failed: output .* changed: largest difference"):
+    with pytest.raises(InternalError, match=r"failed: the numbers changed: .* is off by"):
         Pipeline(verify=2).run(module, [Act(scale_weights)])
 
 

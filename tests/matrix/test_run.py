@@ -43,7 +43,7 @@ def test_the_first_block_at_fault_is_found(block: str, tmp_path: Path, monkeypat
     monkeypatch.setattr(NullBackend, "emit", break_block(block))
     (row,) = run_matrix(options(tiny(tmp_path), "null"), tmp_path / "out").pairs
     assert row.verdict == "differs"
-    assert "of the output's range" in row.reason
+    assert "from the same network in float64" in row.reason
     assert row.first_diverging == block
     assert open_artifact(tmp_path / "out" / "pairs" / "tiny-null-fp32"), "kept, to look at what is wrong"
 
