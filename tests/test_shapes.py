@@ -227,3 +227,35 @@ def training(spec: Spec, out: Path) -> Any:
     out.mkdir(exist_ok=True)
     options = Options(spec="", out=out, steps=1000, minutes=60.0, batch=2, rate=0.1, decay=0.01, threads=1, workers=0)
     return Training(options, spec, torch.device("cpu"))
+
+
+def test_fine_tuning_writes_a_network_of_integers(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra `train`")
+    import onnx
+
+    from examples.shapes.finetune import Options, finetune
+    from mdcompiler.torch import build, save_weights
+
+    before = torch.get_num_threads()
+    spec = small_spec()
+    (tmp_path / "small.yaml").write_text(spec.to_yaml())
+    save_weights(build(spec), tmp_path / "small.safetensors")
+    module = finetune(
+        Options(
+            spec=str(tmp_path / "small.yaml"),
+            out=tmp_path / "small.onnx",
+            weights=tmp_path / "small.safetensors",
+            scheme="cpu",
+            scenes=2,
+            steps=2,
+            batch=2,
+            rate=1e-4,
+            scale_rate=1e-3,
+            threads=1,
+        )
+    )
+    torch.set_num_threads(before)
+    assert module.growth.abs().max().item() > 0, "the scales were trained, too"
+    model = onnx.load(tmp_path / "small.onnx")
+    onnx.checker.check_model(model)
+    assert {entry.key: entry.value for entry in model.metadata_props}["mdc.scheme"] == "cpu"
