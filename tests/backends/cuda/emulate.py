@@ -23,7 +23,9 @@ Array = NDArray[Any]
 
 HERE = Path(__file__).parent
 _KERNEL = re.compile(r'^extern "C" __global__ void __launch_bounds__\((\d+)\) (\w+)\(([^)]*)\) \{', re.MULTILINE)
-_FLAGS = ("-x", "c++", "-std=c++17", "-O2", "-march=native", "-ffp-contract=fast", "-fPIC", "-shared", "-w")
+_CXX = ("-x", "c++", "-std=c++17", "-fno-threadsafe-statics")
+"""C++ without its library, which zig would build first."""
+_FLAGS = (*_CXX, "-O2", "-march=native", "-ffp-contract=fast", "-fPIC", "-shared", "-w")
 
 
 @lru_cache(maxsize=1)
