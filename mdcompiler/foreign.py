@@ -19,11 +19,12 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, BinaryIO
 
 from mdcompiler.errors import InternalError, MdcError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _MOST_FAULTS = 5
 _MOST_CHARACTERS = 300
@@ -52,6 +53,8 @@ def refusing(doing: str, error: type[MdcError], advice: str) -> Iterator[None]:
 
 def reason(fault: BaseException) -> str:
     """Why foreign data cannot be used, in one bounded line without a full stop."""
+    from pydantic import ValidationError  # the command line imports this module, and is to start quickly
+
     if isinstance(fault, ValidationError):
         return field_faults(fault)
     if isinstance(fault, OSError) and fault.strerror:
