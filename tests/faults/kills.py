@@ -53,9 +53,9 @@ class Verb:
 
 
 def _bytes_of(out: Path) -> object:
-    """Every file below `out`, by name."""
-    found = {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
-    return found or None
+    """Every file below `out`, by name; temporary ones are no results, and `Sandbox.left` looks for them."""
+    files = [path for path in sorted(out.rglob("*")) if path.is_file() and "/.mdcompiler-" not in str(path)]
+    return {str(path.relative_to(out)): path.read_bytes() for path in files} or None
 
 
 def _artifact_of(out: Path) -> object:
