@@ -69,6 +69,32 @@ def _nodes(options: argparse.Namespace) -> int:
             if outcome.failed:
                 print(f"{case}: {outcome.verdict}: {outcome.text[:300]}", flush=True)
     print(dict(Counter(outcome.verdict for outcome in state.outcomes.values())))
+    if options.page is not None:
+        from tests.fuzz.node_page import page
+
+        options.page.write_text(page(state.outcomes))
+    return int(any(outcome.failed for outcome in state.outcomes.values()))
+
+
+def _networks(options: argparse.Namespace) -> int:
+    """Random networks; a failing one is shrunk to the nodes that matter."""
+    from tests.fuzz.shrink_network import save_failure
+
+    state = State(options.state)
+    until = time.monotonic() + 60 * options.minutes
+    numbers = range(options.first, options.first + options.cases)
+    with Farm("networks", {"seed": options.seed, "target": options.target}) as farm:
+        for case in (str(number) for number in numbers if str(number) not in state.outcomes):
+            started = time.perf_counter()
+            outcome = farm.run(case)
+            state.add(case, outcome, time.perf_counter() - started)
+            if outcome.failed:
+                print(f"{case}: {outcome.verdict} at {outcome.where}: {outcome.text[:600]}", flush=True)
+                if options.failures is not None:
+                    save_failure(farm, options.seed, int(case), outcome, options.failures / case)
+            if time.monotonic() > until:
+                break
+    print(dict(Counter(outcome.verdict for outcome in state.outcomes.values())))
     return int(any(outcome.failed for outcome in state.outcomes.values()))
 
 
@@ -85,9 +111,19 @@ def _parser() -> argparse.ArgumentParser:
     mutate.add_argument("--failures", type=Path, help="folder of shrunk failures")
     mutate.add_argument("--keep", type=Path, help="folder of inputs that were answered with a new sentence")
     mutate.set_defaults(command=_mutate)
+    networks = verbs.add_parser("networks", help="random networks: file, passes, float and int8 libraries")
+    networks.add_argument("--seed", type=int, default=0)
+    networks.add_argument("--first", type=int, default=0, help="number of the first")
+    networks.add_argument("--cases", type=int, default=10**9)
+    networks.add_argument("--minutes", type=float, default=1e6)
+    networks.add_argument("--target", default="cpu")
+    networks.add_argument("--state", type=Path, help="file of outcomes; a second run goes on where the first stopped")
+    networks.add_argument("--failures", type=Path, help="folder of shrunk failures")
+    networks.set_defaults(command=_networks)
     nodes = verbs.add_parser("nodes", help="ONNX's own node tests through `mdc compile --target cpu`")
     nodes.add_argument("--state", type=Path, help="file of outcomes; a second run goes on where the first stopped")
     nodes.add_argument("--only", default="", help="part of the names of the tests")
+    nodes.add_argument("--page", type=Path, help="Markdown file to write")
     nodes.add_argument("--again", action="store_true", help="run again what the file says was not right")
     nodes.set_defaults(command=_nodes)
     return parser

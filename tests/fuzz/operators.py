@@ -71,11 +71,11 @@ def _conv(net: Branch, random: Random, data: str) -> str | None:
     if found is None:
         return None
     channels, *size = found
-    kernel = [random.choice([k for k in (1, 1, 3, 3, 5, 2) if k <= extent + 2]) for extent in size]
-    if random.random() < 0.7:
-        kernel = [min(kernel)] * 2
+    kernel = [min(random.choice((1, 1, 3, 3, 3, 5, 2)), *(extent + 2 for extent in size))] * 2
+    if random.random() < 0.1:
+        kernel = [1, min(3, size[1] + 2)]
     group = random.choice((1, 1, 1, channels, *(g for g in (2, 4) if channels % g == 0)))
-    out = channels if group == channels else group * random.choice((1, 2, 3, 4, 5))
+    out = channels if group == channels else group * random.choice((1, 3, 4))
     weight = net.normal(out, channels // group, *kernel, scale=(channels // group * kernel[0] * kernel[1]) ** -0.5)
     inputs = [data, weight, *([net.normal(out, scale=0.2)] if random.random() < 0.6 else [])]
     stride = random.choice((1, 1, 1, 2))
