@@ -33,15 +33,15 @@ def converted(model: onnx.ModelProto) -> onnx.ModelProto:
     if version >= OPSET:
         return model
     _check_attributes(model, version)
-    silent = _silent_resizes(model) if version < _SAYS_WHERE_SINCE else set()
     try:
         result = version_converter.convert_version(model, OPSET)
     except Exception as error:
         raise ModelError(
             f"the model uses opset {version} and cannot be converted to {OPSET}: {error}. Export it with opset {OPSET}."
         ) from error
-    for node in [node for node in result.graph.node if node.op_type == "Resize" and node.output[0] in silent]:
-        _say_where(result, node)
+    if version < _SAYS_WHERE_SINCE:  # the converter gives tensors inside new names, so no node is told by its own
+        for node in [node for node in result.graph.node if node.op_type == "Resize"]:
+            _say_where(result, node)
     return result
 
 
@@ -60,10 +60,6 @@ def _check_attributes(model: onnx.ModelProto, version: int) -> None:
                     f"node {node.name!r} ({node.op_type}): the attribute {item.name} is of type {has}; {needs} is "
                     "allowed. Export the model again."
                 )
-
-
-def _silent_resizes(model: onnx.ModelProto) -> set[str]:
-    return {node.output[0] for node in model.graph.node if node.op_type in ("Upsample", "Resize") and not node.domain}
 
 
 def _say_where(model: onnx.ModelProto, node: onnx.NodeProto) -> None:

@@ -63,6 +63,8 @@ def _why_not(graph: gs.Graph, conv: gs.Node, transpose: gs.Node, reshape: gs.Nod
         return f"{conv.name} stands between the convolution and the transpose; a head's convolution is linear"
     if transpose.attrs.get("perm") != [0, 2, 3, 1]:
         return f"the transpose is {transpose.attrs.get('perm')}; NCHW to NHWC is [0, 2, 3, 1]"
+    if int(conv.attrs.get("group", 1)) != 1:
+        return f"{conv.name} has {conv.attrs['group']} groups; a head's convolution reads every channel"
     if not isinstance(reshape.inputs[1], gs.Constant):
         return f"the shape of {reshape.name} is not constant"
     return leak(graph, (conv, transpose, reshape))

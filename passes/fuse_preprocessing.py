@@ -75,4 +75,6 @@ def _why_not(graph: gs.Graph, chain: list[gs.Node]) -> str | None:
             return f"{node.name} has no constant operand with a single element"
     if conv.inputs[0] is not offset.outputs[0]:
         return f"the picture is the weight of {conv.name}"
+    if int(conv.attrs.get("group", 1)) != 1:
+        return f"{conv.name} has {conv.attrs['group']} groups; a stem's convolution reads every channel"
     return leak(graph, chain)

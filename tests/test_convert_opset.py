@@ -11,6 +11,7 @@ from mdcompiler.meaning import check_meaning, run_original
 from mdcompiler.onnx_reader import module_from_model
 from mdcompiler.reference import run_reference
 from mdcompiler.target import find_target
+from tests.graphs import Sketch
 from tests.onnx_models import one_node
 
 X = np.random.default_rng(3).standard_normal((1, 2, 5, 7)).astype(np.float32)
@@ -36,6 +37,17 @@ def test_scales_in_an_attribute() -> None:
     module = module_from_model(model, find_target("null"))
     check_meaning(module, {"x": X})
     assert float(abs(run_reference(module.to_onnx(), {"x": X})["y"] - run_reference(model, {"x": X})["y"]).max()) == 0
+
+
+def test_a_resizing_inside_a_network_samples_where_it_did() -> None:
+    """Only outputs of the network keep their names in the conversion."""
+    net = Sketch(opset=9)
+    data = net.input("x", [1, 2, 5, 7])
+    grown = net.node("Upsample", "up", data, net.weight("scales", np.array([1, 1, 2, 2], np.float32)), mode="linear")
+    model = net.model(net.conv("after", grown, (2, 3), 3))
+    module = module_from_model(model, find_target("null"))
+    got, want = run_reference(module.to_onnx(), {"x": X}), run_reference(model, {"x": X})
+    np.testing.assert_allclose(got["after/conv"], want["after/conv"], atol=1e-6)
 
 
 def test_an_attribute_of_another_type_is_refused() -> None:

@@ -25,13 +25,14 @@ def page(outcomes: Mapping[str, Outcome]) -> str:
     for name, outcome in outcomes.items():
         rows[operator_of(name)].append(outcome)
     counts = Counter(_column(outcome) for outcome in outcomes.values())
+    right, refused, wrong = (counts[column] for column in ("right", "refused", "wrong"))
     lines = [
         "# ONNX's own tests of its operators",
         "",
         _ABOUT.format(version=onnx.__version__),
         "",
         f"Of {len(node_tests()):,} tests with plain tensors {len(outcomes):,} were run:",
-        f"**{counts['right']:,} right, {counts['refused']:,} refused with a reason, {counts['wrong']:,} wrong or broken**.",
+        f"**{right:,} right, {refused:,} refused with a reason, {wrong:,} wrong or broken**.",
         "",
         "Written by `python -m tests.fuzz nodes --state FILE --page docs/onnx-operators.md`.",
         "",

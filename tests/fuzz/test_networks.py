@@ -8,7 +8,7 @@ from tests.fuzz.farm import Farm
 from tests.fuzz.networks import random_network
 from tests.fuzz.shrink_network import shrink_network
 
-_NETWORKS = 5
+_NETWORKS = 3
 _SEED = 20261201
 
 
@@ -28,7 +28,7 @@ def test_every_network_is_valid() -> None:
 def test_a_network_shrinks_to_the_node_at_fault() -> None:
     model = random_network(0, 11)
     operators = {node.op_type for node in model.graph.node}
-    assert "Upsample" in operators
-    small = shrink_network(model, lambda part: any(node.op_type == "Upsample" for node in part.graph.node))
-    assert [node.op_type for node in small.graph.node] == ["Upsample"]
+    assert "Erf" in operators
+    small = shrink_network(model, lambda part: any(node.op_type == "Erf" for node in part.graph.node))
+    assert [node.op_type for node in small.graph.node] == ["Erf"]
     assert len(small.graph.input) == 1

@@ -16,7 +16,6 @@ _SAMPLE = (
     "test_add_bcast",
     "test_conv_with_strides_padding",
     "test_reshape_extended_dims",
-    "test_add_uint32",
 )
 
 

@@ -56,3 +56,12 @@ def test_a_transpose_elsewhere_is_nothing_to_explain() -> None:
     turned = net.node("Transpose", "transpose", net.input("x", [1, 4, 3, 3]), perm=[0, 2, 3, 1])
     model = net.model(net.node("Reshape", "flat", turned, net.weight("shape", np.array([-1], np.int64))))
     assert refused(PASS, model) == {}
+
+
+def test_a_grouped_convolution_is_no_head() -> None:
+    net = Sketch()
+    data = net.conv("dw", net.input("x", [1, 4, 3, 3]), (4, 4), 3, group=4)
+    data = net.node("Transpose", "transpose", data, perm=[0, 2, 3, 1])
+    model = net.model(net.node("Reshape", "reshape", data, net.weight("shape", np.array([1, 9, 4]))))
+    reason = refused(PASS, model, FuseActivation())["transpose"]
+    assert reason == "dw/conv has 4 groups; a head's convolution reads every channel"

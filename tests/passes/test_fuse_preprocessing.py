@@ -61,6 +61,16 @@ def test_refuses_a_chain_that_ends_early() -> None:
     assert refused(PASS, model)["cast"].startswith("Cast is not followed by Transpose")
 
 
+def test_a_grouped_convolution_is_no_stem() -> None:
+    net = Sketch()
+    data = net.node("Cast", "cast", net.input("image", [1, 5, 5, 3], TensorProto.UINT8), to=TensorProto.FLOAT)
+    data = net.node("Transpose", "transpose", data, perm=[0, 3, 1, 2])
+    data = net.node("Mul", "scale", data, net.weight("two", np.float32(2)))
+    data = net.node("Add", "offset", data, net.weight("one", np.float32(-1)))
+    model = net.model(net.conv("dw", data, (3, 3), 3, group=3))
+    assert refused(PASS, model)["cast"] == "dw/conv has 3 groups; a stem's convolution reads every channel"
+
+
 def test_without_stem_convolution_nothing_is_joined() -> None:
     module = module_of(resnet_like())
     assert PASS.run(module) == 0
