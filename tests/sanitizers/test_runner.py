@@ -41,6 +41,7 @@ int model_profile(model_context *context, const uint8_t *image, const float *wan
 }
 int model_kernel_count(void) { return 1; }
 const char *model_kernel_name(int index) { return index ? 0 : "only"; }
+const char *model_error(void) { return ""; }
 """
 MODEL_H = f"""
 #include <stddef.h>
@@ -53,6 +54,7 @@ int model_profile(model_context *context, const uint8_t *image, const float *wan
                   float *scores, float *count, uint64_t *nanoseconds);
 int model_kernel_count(void);
 const char *model_kernel_name(int index);
+const char *model_error(void);
 """
 INPUTS = (Tensor("image", "image", (5,), "uint8"), Tensor("wanted", "wanted", (4,), "float32"))
 OUTPUTS = tuple(
