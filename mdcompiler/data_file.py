@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from mdcompiler.errors import SpecError, TargetError
 from mdcompiler.foreign import read_file, refusing
-from mdcompiler.spec.source import read_source
 
 _MAX_FILE_BYTES = 64 * 1024
 Model = TypeVar("Model", bound=BaseModel)
@@ -65,6 +64,8 @@ def read_data_file(path: Path, what: str) -> str:
 
 def parse_data_file(text: str, where: str, what: str, model: type[Model]) -> Model:
     """`text` as a `model`. Raises TargetError naming the file and every bad field."""
+    from mdcompiler.spec.source import read_source  # its package is all that a spec may say: no need to run a network
+
     try:
         data = read_source(text, where, what).data
     except SpecError as error:

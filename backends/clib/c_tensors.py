@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mdcompiler.backends.clib.c_source import Tensor
+if TYPE_CHECKING:  # who loads a library needs nothing of what writes one
+    from mdcompiler.backends.clib.c_source import Tensor
 
 
 def declarations(prefix: str) -> str:

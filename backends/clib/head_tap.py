@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mdcompiler.backends.clib.c_source import Source
 from mdcompiler.head_check import RAW_BOXES, RAW_SCORES
+
+if TYPE_CHECKING:  # who reads a head needs nothing of what writes a library
+    from mdcompiler.backends.clib.c_source import Source
 
 SYMBOL = "head"
 _FLOAT_BYTES = 4
