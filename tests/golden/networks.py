@@ -14,8 +14,8 @@ from mdcompiler.passes.insert_qdq import InsertQdq
 from mdcompiler.pipeline import Pipeline
 from mdcompiler.quantization.assign import Parameters
 from mdcompiler.read_network import Request
+from mdcompiler.sampling import sample_inputs
 from mdcompiler.target import find_target
-from mdcompiler.verify import sample_inputs
 
 FOLDER = Path(__file__).parent
 _RANGES = FOLDER / "ranges"
