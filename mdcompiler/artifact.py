@@ -44,9 +44,9 @@ class Artifact:
 
         return Detector.open(self, threads)
 
-    def read(self, name: str) -> bytes:
-        """Its file `name`, compared with the hash in the manifest. Raises ArtifactError."""
-        return listed_bytes(self.directory, self.manifest.model_dump(mode="json", include={"files"}), name)
+    def read(self, name: str, limit_bytes: int = MAX_FILE_BYTES) -> bytes:
+        """Its file `name`, compared with the hash in the manifest. Raises ArtifactError, also above `limit_bytes`."""
+        return listed_bytes(self.directory, self.manifest.model_dump(mode="json", include={"files"}), name, limit_bytes)
 
     @property
     def file_bytes(self) -> int:
@@ -167,7 +167,7 @@ def verified_artifact(directory: str | Path) -> Artifact:
     return artifact
 
 
-def listed_bytes(directory: Path, manifest: Mapping[str, Any], name: str) -> bytes:
+def listed_bytes(directory: Path, manifest: Mapping[str, Any], name: str, limit_bytes: int = MAX_FILE_BYTES) -> bytes:
     """The file `name` of an artifact, read once and compared with the hash in `manifest`.
 
     For backends: what is loaded from these bytes is what was hashed, whatever happens to the file afterwards.
@@ -178,7 +178,7 @@ def listed_bytes(directory: Path, manifest: Mapping[str, Any], name: str) -> byt
     if entry is None and known is not None:
         raise ArtifactError(f"opening {directory}: its manifest lists no {name}. Compile the network again.")
     try:
-        content = read_file(directory / name, MAX_FILE_BYTES)
+        content = read_file(directory / name, limit_bytes)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"opening {directory / name}: {reason(error)}. Compile the network again.") from error
     if entry is not None and sha256(content) != entry["sha256"]:

@@ -6,9 +6,11 @@ import weakref
 from pathlib import Path
 
 from mdcompiler.artifact import Artifact, write_artifact
+from mdcompiler.backend import why_not_run
 from mdcompiler.detector import Detector
 from mdcompiler.errors import InternalError
 from mdcompiler.manifest import Manifest
+from mdcompiler.registry import running_backend
 from mdcompiler.scratch import Scratch, scratch_folder_of
 from mdcompiler.self_check import read_check
 
@@ -31,11 +33,11 @@ def finish_artifact(out: Path | None, manifest: Manifest, files: dict[str, bytes
 
 
 def _inspect(artifact: Artifact) -> None:
-    if artifact.manifest.check:
+    target = artifact.manifest.target
+    if artifact.manifest.check or why_not_run(running_backend(target.backend), target):
         return
-    manifest = artifact.manifest
     with Detector.open(artifact) as detector:
-        faults = read_check(artifact.directory, manifest.inputs, manifest.outputs).faults(detector.run_with_head)
+        faults = read_check(artifact).faults(detector.run_with_head)
     if faults:
         raise WrongNumbersError(
             f"the compiled network does not do what its source says: {'; '.join(faults)}. "

@@ -116,7 +116,8 @@ class Manifest(_Part):
     """Everything an artifact says of itself; the same inputs give the same bytes.
 
     tools: versions of the packages that made it. passes: those that changed the graph, in order.
-    facts: what the backend states, `arena_bytes` at least. check: why there is no check file, "" when there is.
+    facts: what the backend states, `arena_bytes` at least. check: why there is no check file, "" when there is; nothing
+    of the machine that compiled.
     """
 
     format: Literal["mdcompiler-artifact"] = "mdcompiler-artifact"

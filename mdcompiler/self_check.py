@@ -12,19 +12,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdcompiler.decided import Outcomes, outcomes
 from mdcompiler.errors import ArtifactError
-from mdcompiler.foreign import read_file, refusing
+from mdcompiler.foreign import refusing
 from mdcompiler.head_check import RAW_BOXES, RAW_SCORES, HeadFacts
 from mdcompiler.manifest import TensorSpec
 from mdcompiler.postprocess_options import ATTRIBUTES, PostprocessOptions
 from mdcompiler.sampling import seeded_inputs
 from mdcompiler.tolerance import Allowance, span_of
+
+if TYPE_CHECKING:
+    from mdcompiler.artifact import Artifact
 
 CHECK_FILE = "check.safetensors"
 _SEEDS = (0, 1, 2)
@@ -34,7 +37,8 @@ _MOST_WORK = 600_000_000
 _MOST_ROWS = 1 << 20
 _MAX_VALUES = 1 << 13
 """Of one output for one input."""
-_MOST_BYTES = 64 << 20
+MOST_CHECK_BYTES = 64 << 20
+"""Of a check file that is read."""
 Arrays = Mapping[str, NDArray[Any]]
 Run = Callable[[dict[str, NDArray[Any]]], Arrays]
 """From inputs to outputs and, where a detector gives it away, its raw head."""
@@ -175,11 +179,21 @@ def make_check(
     return Check(fed, expected, allowed, drawn, given is not None, head, decided)
 
 
-def read_check(directory: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Check:
-    """The check of the artifact in `directory`. Raises ArtifactError when its file is no such check."""
-    path = directory / CHECK_FILE
-    with refusing(f"reading {path}", ArtifactError, "Compile the network again."):
-        return Check.from_bytes(read_file(path, _MOST_BYTES), inputs, [item.name for item in outputs])
+def read_check(artifact: Artifact) -> Check:
+    """The check of `artifact`, from the bytes that its manifest has the hash of.
+
+    Raises ArtifactError when its file is no such check.
+    """
+    manifest = artifact.manifest
+    return parse_check(
+        artifact.read(CHECK_FILE, MOST_CHECK_BYTES), artifact.directory / CHECK_FILE, manifest.inputs, manifest.outputs
+    )
+
+
+def parse_check(data: bytes, where: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Check:
+    """The check in `data`, of a network with these inputs and outputs. Raises ArtifactError for anything else."""
+    with refusing(f"reading {where}", ArtifactError, "Compile the network again."):
+        return Check.from_bytes(data, inputs, [item.name for item in outputs])
 
 
 def thinned(array: NDArray[Any]) -> NDArray[Any]:

@@ -4,7 +4,7 @@
 
 Each mask is a process of its own that compiles every network for every target, float and int8 with all methods on, and
 prints a hash of every file. `qemu` emulates a Haswell (no AVX-512) or a Nehalem (no AVX): it reaches what no variable
-does, ONNX Runtime and LLVM. The check file is left out there, since it exists only where the result can run.
+does, ONNX Runtime and LLVM. The check file is left out there: float64 takes hours under emulation.
 """
 
 from __future__ import annotations

@@ -243,7 +243,7 @@ def test_a_temporary_artifact_lives_as_long_as_its_owner() -> None:
 
 
 def test_the_check_notices_other_numbers(compiled: Artifact) -> None:
-    check = self_check.read_check(compiled.directory, compiled.manifest.inputs, compiled.manifest.outputs)
+    check = self_check.read_check(compiled)
     with compiled.load() as detector:
         assert check.faults(detector.run) == []
 

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from mdcompiler import __version__
+from mdcompiler.backends.null import NullBackend
 from mdcompiler.cli import run
 from mdcompiler.cli.console import PlainProgress
 from mdcompiler.errors import InternalError
@@ -181,6 +182,23 @@ def test_bench_reports_times_and_sizes(mdc: Mdc, artifact: Path) -> None:
 
 def test_verify(mdc: Mdc, artifact: Path) -> None:
     code, out, _ = mdc("verify", artifact)
+    assert code == 0
+    assert "the outputs are the reference's" in out
+
+
+def test_what_this_machine_cannot_run_is_checked_on_the_device(
+    mdc: Mdc, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = json.loads((artifact / "manifest.json").read_text())
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(NullBackend, "why_not_run", lambda self, target: "no such device.", raising=False)
+        _, _, told = mdc("compile", "mobiledet-cpu", "-o", tmp_path / "out", *SMALL)
+        assert "only compiled, not run here: no such device." in told
+        code, out, _ = mdc("verify", tmp_path / "out")
+        assert code == 0
+        assert "their check cannot be run here: no such device." in out
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == manifest, "nothing of the host is in it"
+    code, out, _ = mdc("verify", tmp_path / "out")
     assert code == 0
     assert "the outputs are the reference's" in out
 

@@ -95,7 +95,7 @@ def test_inputs_that_a_user_gives_are_the_ones_that_are_checked(tmp_path: Path) 
     np.savez(tmp_path / "x.npz", x=x)
     for given in (tmp_path / "x.npz", {"x": x}):
         artifact = mdcompiler.compile(given_model(tmp_path), "null", check_input=given)
-        check = read_check(artifact.directory, artifact.manifest.inputs, artifact.manifest.outputs)
+        check = read_check(artifact)
         np.testing.assert_array_equal(check.inputs[0]["x"], x)
         np.testing.assert_array_equal(check.expected[0]["y"], np.maximum(x, 0))
 

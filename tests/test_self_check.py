@@ -89,10 +89,7 @@ def test_a_network_may_be_as_wrong_as_float32_makes_it(tmp_path: Path) -> None:
     assert allowed.float32 > 1e-4 * allowed.span, "a fixed share would refuse it"
     artifact = mdcompiler.compile(saved(cancelling(), tmp_path), "cpu", threads=1)
     with artifact.load() as detector:
-        assert (
-            read_check(artifact.directory, artifact.manifest.inputs, artifact.manifest.outputs).faults(detector.run)
-            == []
-        )
+        assert read_check(artifact).faults(detector.run) == []
 
 
 def test_outputs_that_hardly_move_on_noise_are_judged_by_their_own_arithmetic(tmp_path: Path) -> None:
@@ -110,7 +107,7 @@ def test_outputs_that_hardly_move_on_noise_are_judged_by_their_own_arithmetic(tm
 
 def wrong(artifact: Artifact, change: Any) -> list[str]:
     """What the check says to an artifact whose outputs are changed by `change`."""
-    check = read_check(artifact.directory, artifact.manifest.inputs, artifact.manifest.outputs)
+    check = read_check(artifact)
     with artifact.load() as detector:
         return check.faults(lambda arrays: change(dict(detector.run_with_head(arrays))))
 
@@ -212,7 +209,7 @@ def test_what_rounding_does_not_bring_is_refused(seed: int, regular: bool) -> No
 
 def test_the_check_survives_its_file(detector_artifact: Artifact) -> None:
     manifest = detector_artifact.manifest
-    check = read_check(detector_artifact.directory, manifest.inputs, manifest.outputs)
+    check = read_check(detector_artifact)
     again = Check.from_bytes(check.to_bytes(), manifest.inputs, [item.name for item in manifest.outputs])
     assert again.to_bytes() == check.to_bytes() == (detector_artifact.directory / "check.safetensors").read_bytes()
     assert len(check.inputs) > 1

@@ -69,6 +69,7 @@ def compile_network(
     """Compile a network for a machine."""
     _refuse_what_is_not_there(tune)
 
+    from mdcompiler.backend import why_not_run
     from mdcompiler.compiler import Job
     from mdcompiler.processes import compile_processes
     from mdcompiler.read_network import Request
@@ -95,6 +96,9 @@ def compile_network(
             return
         artifact = job.compile(out)
     note(_summary(artifact))
+    reason = why_not_run(job.backend, job.target)
+    if reason:
+        note(f"mdc: only compiled, not run here: {reason}")
     direct = artifact.manifest.facts.get("direct_kernels")
     if isinstance(direct, list):
         names = ", ".join(map(str, direct))

@@ -86,6 +86,8 @@ def bench(
 def verify(directory: DirectoryArgument) -> None:
     """Compare every file of an artifact with its hash, then run its check."""
     from mdcompiler.artifact import verified_artifact
+    from mdcompiler.backend import why_not_run
+    from mdcompiler.registry import running_backend
     from mdcompiler.self_check import read_check
 
     artifact = verified_artifact(directory)
@@ -93,8 +95,12 @@ def verify(directory: DirectoryArgument) -> None:
     if artifact.manifest.check:
         print(f"{directory}: {count} files are as the manifest says; no check to run: {artifact.manifest.check}")
         return
+    check = read_check(artifact)
+    reason = why_not_run(running_backend(artifact.manifest.target.backend), artifact.manifest.target)
+    if reason:
+        print(f"{directory}: {count} files are as the manifest says; their check cannot be run here: {reason}")
+        return
     with artifact.load() as detector:
-        check = read_check(directory, artifact.manifest.inputs, artifact.manifest.outputs)
         faults = check.faults(detector.run_with_head)
     if faults:
         raise InternalError(f"{directory} does not reproduce its reference: {'; '.join(faults)}")

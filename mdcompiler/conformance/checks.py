@@ -22,7 +22,7 @@ from mdcompiler.head_check import RAW_BOXES, RAW_SCORES
 from mdcompiler.kernel import kernels
 from mdcompiler.manifest import TensorSpec
 from mdcompiler.sampling import sample_inputs
-from mdcompiler.self_check import CHECK_FILE, read_check
+from mdcompiler.self_check import CHECK_FILE, parse_check
 
 
 class ConformanceError(MdcError):
@@ -76,7 +76,7 @@ def check_numbers(trial: Trial, folder: Path) -> None:
     check = trial.check()
     with trial.loaded(folder) as run:
         if CHECK_FILE in trial.emission.files:  # a backend that rounds in its own way brings what it proved
-            check = read_check(folder, *_ends_of(trial))
+            check = parse_check(trial.emission.files[CHECK_FILE], folder / CHECK_FILE, *_ends_of(trial))
         found, outputs = set(run(inputs)) - {RAW_BOXES, RAW_SCORES}, {item.name for item in _ends_of(trial)[1]}
         _demand(found == outputs, f"outputs are {sorted(found)}; expected {sorted(outputs)}")
         faults = check.faults(run)

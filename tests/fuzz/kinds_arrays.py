@@ -21,7 +21,7 @@ from mdcompiler.inputs import checked_inputs
 from mdcompiler.manifest import TensorSpec
 from mdcompiler.module import Module
 from mdcompiler.onnx_reader import module_from_model
-from mdcompiler.self_check import CHECK_FILE, Answer, make_check, read_check
+from mdcompiler.self_check import CHECK_FILE, Answer, make_check, parse_check
 from mdcompiler.target import find_target
 from mdcompiler.weights import load_weights, weights_for
 from mdcompiler.weights.files import save_weights
@@ -87,7 +87,7 @@ def _check_seeds() -> Sequence[bytes]:
 
 
 def _compare(file: Path) -> object:
-    return read_check(file.parent, _CHECKED, _CHECKED).faults(lambda arrays: {"y": arrays["y"] * 2})
+    return parse_check(file.read_bytes(), file, _CHECKED, _CHECKED).faults(lambda arrays: {"y": arrays["y"] * 2})
 
 
 @functools.cache
