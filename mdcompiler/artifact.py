@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdcompiler.errors import ArtifactError, OutputError, UnsupportedError
-from mdcompiler.foreign import open_file, read_file, reason
+from mdcompiler.foreign import open_file, read_file, reason, refusing
 from mdcompiler.manifest import MANIFEST as MANIFEST
 from mdcompiler.manifest import MAX_FILE_BYTES, MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from mdcompiler.write_aside import write_directory
@@ -87,7 +87,8 @@ def _check_replaceable(folder: Path, told_as: Path) -> None:
 
 def _foreign_files(folder: Path) -> list[str]:
     """Everything in `folder` that no manifest of an artifact lists; the manifest too when it is none."""
-    names = sorted(path.name for path in folder.iterdir())
+    with refusing(f"writing to {folder}", OutputError, "Give another path."):
+        names = sorted(path.name for path in folder.iterdir())
     if MANIFEST not in names:
         return names
     try:
@@ -158,7 +159,8 @@ def open_artifact(directory: str | Path) -> Artifact:
 def verified_artifact(directory: str | Path) -> Artifact:
     """The same, and nothing else is in `directory`. Raises ArtifactError naming what is missing and what is extra."""
     artifact = open_artifact(directory)
-    extra = extra_files(artifact.directory, artifact.manifest)
+    with refusing(f"verifying {directory}", ArtifactError, "Give a directory that can be listed."):
+        extra = extra_files(artifact.directory, artifact.manifest)
     if extra:
         raise ArtifactError(
             f"verifying {directory}: the manifest does not list {_some(extra)}. Move that away: it is no part of the "

@@ -128,7 +128,8 @@ def _pictures(folder: Path, module: Module, limit: int) -> PictureFiles:
             f"calibrating with the folder {folder}: the network takes no single picture uint8 [1, height, width, 3]. "
             "Give an .npz file with one member for every input."
         )
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    with refusing(f"calibrating with the folder {folder}", InputError, "Give a folder that can be read."):
+        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
     if not files:
         raise InputError(
             f"calibrating with the folder {folder}: it holds no picture ({', '.join(sorted(SUFFIXES))}). "

@@ -27,6 +27,7 @@ from mdcompiler.known import unknown
 from mdcompiler.module import Module, export
 from mdcompiler.operators import attach_functions
 from mdcompiler.quantization.affine import bounds
+from mdcompiler.quantization.check_powers import check_powers
 from mdcompiler.quantization.curves import table
 from mdcompiler.quantization.integer_ops import convolve
 from mdcompiler.quantization.no_wrap import check_no_wrap
@@ -57,6 +58,9 @@ class IntegerReference:
         self.scheme = scheme
         self.kernels = kernels(graph)
         self.steps = {kernel.name: read_steps(kernel) for kernel in self.kernels if is_integer(kernel)}
+        if scheme.rounding == "power-of-two":
+            for step in (step for steps in self.steps.values() for step in steps):
+                check_powers(step)
         self.bounds = {step.output.name: check_no_wrap(step) for steps in self.steps.values() for step in steps}
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:

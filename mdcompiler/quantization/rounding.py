@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mdcompiler.errors import InternalError
+from mdcompiler.errors import UnsupportedError
 from mdcompiler.known import unknown
 from mdcompiler.quantization.fixed_point import (
     FixedPoint,
@@ -131,10 +131,15 @@ def rescale_part(x: Array, zero_point: int, scales: tuple[float, float], roundin
 
 
 def exponent_of(value: Any) -> Any:
-    """e of `value = 2^e`. Raises InternalError for any other number."""
-    fraction, exponent = np.frexp(np.asarray(value, np.float64))
-    if not np.all(fraction == 0.5):
-        raise InternalError(
-            f"a scale ratio of {value} in a power-of-two scheme; every scale of it must be a power of two"
+    """e of `value = 2^e`. Raises UnsupportedError for any other number."""
+    if not is_power_of_two(value):
+        raise UnsupportedError(
+            f"rounding by powers of two: {value} is none, and such a scheme only shifts. Choose precision float where "
+            "the picture's scale or the size of an average is no power of two, or another scheme."
         )
-    return exponent.astype(np.int64) - 1
+    return np.frexp(np.asarray(value, np.float64))[1].astype(np.int64) - 1
+
+
+def is_power_of_two(value: Any) -> bool:
+    """Whether every element of `value` is 2^e with a whole e."""
+    return bool(np.all(np.frexp(np.asarray(value, np.float64))[0] == 0.5))

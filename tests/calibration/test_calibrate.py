@@ -51,6 +51,17 @@ def test_pictures_and_arrays_give_the_same(module: Module, tmp_path: Path) -> No
     assert len(open_samples(tmp_path, module, limit=2)) == 2
 
 
+def test_a_folder_that_cannot_be_listed_is_said(
+    module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(self: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    with pytest.raises(InputError, match=r"calibrating with the folder .*: Permission denied"):
+        open_samples(tmp_path, module)
+
+
 def test_what_cannot_be_calibrated_with_is_said(module: Module, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no picture"):
         open_samples(tmp_path, module)

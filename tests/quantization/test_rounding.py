@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdcompiler.errors import InternalError
+from mdcompiler.errors import UnsupportedError
 from mdcompiler.quantization.fixed_point import FixedPoint, fixed_point, multiply_double, multiply_single
 from mdcompiler.quantization.rounding import conv_multiplier, rescale, rescale_sum
 from mdcompiler.quantization.scheme import Rounding
@@ -88,7 +88,7 @@ def test_powers_of_two_are_exact(value: int, exponent: int) -> None:
 
 
 def test_powers_of_two_take_no_other_scale() -> None:
-    with pytest.raises(InternalError, match="power of two"):
+    with pytest.raises(UnsupportedError, match=r"powers of two: 0\.3 is none"):
         rescale(array(1), 0.3, "power-of-two")
 
 
