@@ -11,6 +11,7 @@ from mdcompiler.backend import Backend, input_specs, output_specs
 from mdcompiler.kernel import kernels
 from mdcompiler.manifest import FileEntry, KernelEntry, Manifest, Source, TensorSpec
 from mdcompiler.module import Module
+from mdcompiler.onnx_graph import OUTPUTS
 from mdcompiler.read_network import ADAPTED_KEY, labels_of, picture_of
 
 _TOOLS = ("mdcompiler", "numpy", "onnx", "onnx-graphsurgeon", "onnxsim", "apache-tvm", "apache-tvm-ffi", "ziglang")
@@ -35,6 +36,7 @@ def build_manifest(
         passes=tuple(module.history),
         inputs=tensor_specs(input_specs(module)),
         outputs=tensor_specs(output_specs(module)),
+        renamed=_renamed(module),
         picture=picture_of(module),
         labels=labels_of(module),
         facts={**facts, **_accuracy_of(module), **_adapted_of(module)},
@@ -42,6 +44,13 @@ def build_manifest(
         check=why_no_check,
         files=tuple(files),
     )
+
+
+def _renamed(module: Module) -> dict[str, str]:
+    """Outputs that the file calls by an input's name; passes may have taken some away."""
+    stated: dict[str, str] = json.loads(module.metadata.get(OUTPUTS, "{}"))
+    inputs, outputs = ({tensor.name for tensor in side} for side in (module.graph.inputs, module.graph.outputs))
+    return {own: name for own, name in stated.items() if own in outputs and name in inputs}
 
 
 def tensor_specs(rows: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:

@@ -55,11 +55,18 @@ class Detector:
         return self.artifact.manifest.labels
 
     def run(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
-        """Outputs by name, as the manifest lists them. Raises InputError when an array does not fit."""
+        """Outputs by the names that the model has for them. Raises InputError when an array does not fit."""
+        found = self.run_by_own_names(inputs)
+        renamed = self.artifact.manifest.renamed
+        return {renamed.get(name, name): array for name, array in found.items()} if renamed else found
+
+    def run_by_own_names(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+        """Outputs as the manifest lists them: an input that is handed through has another name there."""
         return self.runnable.run(checked_inputs(self.artifact.manifest.inputs, inputs))
 
     def run_with_head(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
-        """What `run` gives and, of a detector whose backend shows it, the raw head that the detections came from."""
+        """What `run_by_own_names` gives and, of a detector whose backend shows it, the raw head that the detections
+        came from."""
         own = getattr(self.runnable, "run_with_head", self.runnable.run)
         found: dict[str, NDArray[Any]] = own(checked_inputs(self.artifact.manifest.inputs, inputs))
         return found

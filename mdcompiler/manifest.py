@@ -116,6 +116,7 @@ class Manifest(_Part):
     """Everything an artifact says of itself; the same inputs give the same bytes.
 
     tools: versions of the packages that made it. passes: those that changed the graph, in order.
+    renamed: outputs that are an input handed through, and the name that the model and `Detector.run` have for each.
     facts: what the backend states, `arena_bytes` at least. check: why there is no check file, "" when there is; nothing
     of the machine that compiled.
     """
@@ -129,6 +130,7 @@ class Manifest(_Part):
     passes: tuple[str, ...]
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    renamed: dict[str, str] = Field(default_factory=dict)
     picture: Picture | None = None
     labels: tuple[str, ...] = ()
     facts: dict[str, JsonValue] = Field(default_factory=dict)
@@ -147,6 +149,11 @@ class Manifest(_Part):
             name, times = Counter(names).most_common(1)[0] if names else ("", 0)
             if times > 1:
                 raise ValueError(f"{what}: {shortened(name)} is listed twice")
+        named = {item.name for item in self.outputs}, {item.name for item in self.inputs}
+        if not (self.renamed.keys() <= named[0] and set(self.renamed.values()) <= named[1]):
+            raise ValueError("renamed: it names what is no output, or no input")
+        if len({self.renamed.get(name, name) for name in named[0]}) < len(named[0]):
+            raise ValueError("renamed: two outputs have one name")
         if any(entry.name == MANIFEST for entry in self.files):
             raise ValueError(f"files: {MANIFEST} lists itself")
         if self.picture is not None and not any(self.picture.fits(item) for item in self.inputs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
 import onnx
@@ -66,6 +67,34 @@ def drop_unneeded(graph: onnx.GraphProto) -> None:
     if len(weights) < len(graph.initializer):
         del graph.initializer[:]
         graph.initializer.extend(weights)
+
+
+OUTPUTS = "mdc.outputs"
+"""Metadata: output -> what the file calls it, where that name is an input's."""
+
+
+def hand_inputs_out(model: onnx.ModelProto) -> None:
+    """Copy an input that is an output to an output with a name of its own, in place; `OUTPUTS` tells its old one."""
+    graph = model.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    given = {value.name: value for value in graph.input if value.name not in weights}
+    through = [value for value in graph.output if value.name in given]
+    if not through:
+        return
+    taken = {name for node in all_nodes(graph) for name in (*node.input, *node.output)}
+    taken |= {value.name for value in (*graph.input, *graph.output)} | weights
+    notes = [entry for entry in model.metadata_props if entry.key == OUTPUTS]  # of a graph that was written before
+    renamed = {key: name for entry in notes for key, name in json.loads(entry.value).items()}
+    for entry in notes:
+        model.metadata_props.remove(entry)
+    for value in through:
+        name = unique(f"{value.name}/out", taken)
+        taken.add(name)
+        renamed[name] = value.name
+        graph.node.append(helper.make_node("Identity", [value.name], [name]))
+        value.type.CopyFrom(given[value.name].type)
+        value.name = name
+    model.metadata_props.add(key=OUTPUTS, value=json.dumps(renamed))
 
 
 def hand_weights_out(graph: onnx.GraphProto) -> None:

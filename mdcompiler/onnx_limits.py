@@ -40,18 +40,16 @@ def size(model: onnx.ModelProto) -> str | None:
 
 
 def outputs(model: onnx.ModelProto) -> str | None:
-    """A model has outputs, each once and under another name than its inputs."""
+    """A model has outputs, each once."""
     names = [value.name for value in model.graph.output]
     if not names:
         return "it has no output. Export it with what it is to compute"
-    weights = {tensor.name for tensor in model.graph.initializer}
-    given = {value.name for value in model.graph.input} - weights
-    both = next((name for name in names if name in given or names.count(name) > 1), None)
-    if both is None:
+    twice = next((name for name, times in Counter(names).items() if times > 1), None)
+    if twice is None:
         return None
-    what = "an input as well, and handed through" if both in given else "listed twice"
     return (
-        f"output {shortened(both, 80)!r} is {what}. Leave it out, or put an Identity before it with a name of its own"
+        f"output {shortened(twice, 80)!r} is listed twice. Leave one out, or put an Identity before it with a name of "
+        "its own"
     )
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from mdcompiler.errors import MdcError, ModelError
 from mdcompiler.foreign import refusing, shortened
+from mdcompiler.onnx_graph import OUTPUTS
 from mdcompiler.quantization.scheme import SCHEME_KEY, Precision, read_scheme
 from mdcompiler.spec.source import MAX_BYTES as MAX_SPEC_BYTES
 from mdcompiler.strict_json import parse_json
@@ -50,6 +51,7 @@ class _Accuracy(BaseModel):
 
 
 _LABELS: TypeAdapter[Any] = TypeAdapter(Annotated[list[_Text], Field(max_length=10_000)])
+_OUTPUTS: TypeAdapter[Any] = TypeAdapter(Annotated[dict[str, str], Field(max_length=1000)])
 _HISTORY: TypeAdapter[Any] = TypeAdapter(Annotated[list[_Text], Field(max_length=1000)])
 
 
@@ -64,6 +66,7 @@ def _length(most: int) -> Callable[[str], object]:
 _NOTES: dict[str, Callable[[str], object]] = {
     "mdc.labels": lambda text: _LABELS.validate_python(parse_json(text), strict=True),
     "mdc.history": lambda text: _HISTORY.validate_python(parse_json(text), strict=True),
+    OUTPUTS: lambda text: _OUTPUTS.validate_python(parse_json(text), strict=True),
     "mdc.accuracy": lambda text: _Accuracy.model_validate(parse_json(text)),
     "mdc.adapted": _length(10_000),
     "mdc.batch": _length(10),

@@ -32,7 +32,7 @@ from mdcompiler.names import name_all
 from mdcompiler.onnx_faults import raise_faults
 from mdcompiler.onnx_file import load_file, tensors
 from mdcompiler.onnx_functions import without_functions
-from mdcompiler.onnx_graph import all_nodes, drop_unneeded, hand_weights_out
+from mdcompiler.onnx_graph import all_nodes, drop_unneeded, hand_inputs_out, hand_weights_out
 from mdcompiler.onnx_limits import ELEMENT_TYPES, model_faults, node_faults
 from mdcompiler.onnx_metadata import check_metadata
 from mdcompiler.onnx_operands import check_operands
@@ -127,6 +127,7 @@ def _without_dead_code(model: onnx.ModelProto) -> onnx.ModelProto:
     sort_nodes(plain)
     drop_unneeded(plain.graph)
     hand_weights_out(plain.graph)
+    hand_inputs_out(plain)
     return plain
 
 

@@ -50,7 +50,7 @@ def examine(artifact: Artifact, prepared: Prepared) -> Finding:
 
 
 def _compared(detector: Detector, artifact: Artifact, prepared: Prepared) -> Finding:
-    got = detector.run(prepared.check.inputs[0])
+    got = detector.run_by_own_names(prepared.check.inputs[0])
     want = {name: prepared.values[name] for name in got}
     outputs = {name: relative_difference(got[name], want[name]) for name in got}
     faults = prepared.check.faults(detector.run_with_head)

@@ -143,7 +143,7 @@ def _run_build(job: Job, network: Network, prepared: Prepared, module: Module) -
     with scratch_folder("tapped") as folder:
         manifest, files = job.build(module, network.source, {})
         with Detector.open(write_artifact(folder / "tapped", manifest, files, _not_inspected)) as detector:
-            return detector.run(prepared.check.inputs[0])
+            return detector.run_by_own_names(prepared.check.inputs[0])
 
 
 @dataclass
