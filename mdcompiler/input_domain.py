@@ -15,6 +15,8 @@ _MOVES = frozenset(
     ("Cast", "Concat", "Expand", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Tile", "Transpose")
 ) | {"Unsqueeze", "DepthToSpace", "SpaceToDepth", "Dropout"}
 """Operators whose results are values of their first input."""
+_CHOOSES = {"Where": (1, 2)}
+"""Operators whose results are values of some of their inputs."""
 _MOST_STEPS = 10_000
 
 
@@ -29,12 +31,18 @@ def domain_of(tensor: gs.Tensor) -> Range | None:
                 found = _read_at(node, place)
                 if found is not None:
                     low, high, bounded = max(low, found[0]), min(high, found[1]), True
-            follows = node.op == "Concat" or node.inputs[0] is current
-            if node.op in _MOVES and follows:
+            if _passes_on(node, current):
                 new = [item for item in node.outputs if id(item) not in seen]
                 seen.update(map(id, new))
                 pending.extend(new)
     return (low, max(low, high)) if bounded else None
+
+
+def _passes_on(node: gs.Node, tensor: gs.Tensor) -> bool:
+    """Whether values of `tensor` are values of what `node` makes."""
+    if node.op in _CHOOSES:
+        return any(node.inputs[place] is tensor for place in _CHOOSES[node.op])
+    return node.op in _MOVES and (node.op == "Concat" or node.inputs[0] is tensor)
 
 
 def _read_at(node: gs.Node, place: int) -> Range | None:

@@ -38,6 +38,7 @@ from mdcompiler.onnx_metadata import check_metadata
 from mdcompiler.onnx_operands import check_operands
 from mdcompiler.onnx_order import sort_nodes
 from mdcompiler.onnx_shapes import fix_batch, infer_shapes, input_faults
+from mdcompiler.onnx_sizes import check_sizes
 from mdcompiler.onnx_types import element_name
 from mdcompiler.operators import IR_VERSION, attach_functions, detach_functions
 from mdcompiler.target import Target
@@ -112,6 +113,7 @@ def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     if changed:
         plain.metadata_props.add(key=BATCH, value="1")
     check_operands(plain)
+    check_sizes(plain)
     _check(plain)
     return plain
 

@@ -7,6 +7,7 @@ the onnx package (slow, the same numbers within float32 rounding). Valid ONNX ex
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from mdcompiler.telemetry import onnx_runtime
 
 Arrays = Mapping[str, NDArray[Any]]
 _REASON_LENGTH = 200
+_FAILED = re.compile(r"while running (\w+) node")
+_SELECTS = frozenset({"Gather", "GatherElements", "GatherND", "Scatter", "ScatterElements", "ScatterND"})
 
 
 def run_reference(model: onnx.ModelProto, inputs: Arrays) -> dict[str, NDArray[Any]]:
@@ -53,6 +56,8 @@ class Reference:
                 return self._named(self._session.run(self._names, dict(inputs)))
             except Exception as error:  # a kernel may refuse what the session accepted
                 self._refuse("ONNX Runtime", error)
+                if self._is_about_values(error):
+                    raise ModelError(self._beyond()) from error
                 self._session = None
         try:
             return self._named(self._evaluated(inputs))
@@ -63,6 +68,18 @@ class Reference:
                 "says what the network means: export it with operators and types that one of them runs, or compile "
                 "unchecked with --no-check."
             ) from error
+
+    def _is_about_values(self, error: Exception) -> bool:
+        """Whether indices are out of range; the evaluator would wrap them around, which is nothing that ONNX says."""
+        failed = _FAILED.search(str(error))
+        return failed is not None and failed[1] in _SELECTS
+
+    def _beyond(self) -> str:
+        return (
+            f"running the network as ONNX defines it: {'; '.join(self._refusals)}. The inputs that it is checked with "
+            "select elements outside of a tensor: hand over arrays that it is made for with --check-input, or compile "
+            "unchecked with --no-check."
+        )
 
     def _opened(self) -> Any:
         try:

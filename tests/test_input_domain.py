@@ -31,6 +31,15 @@ DATA = {"d": np.arange(12, dtype=np.float32).reshape(4, 3)}
         ([helper.make_node("Reshape", ["x", "s"], ["r"]), helper.make_node("Gather", ["d", "r"], ["y"])], -4, 3),
         (
             [
+                helper.make_node("Equal", ["x", "s"], ["m"]),
+                helper.make_node("Where", ["m", "s", "x"], ["r"]),
+                helper.make_node("Gather", ["d", "r"], ["y"]),
+            ],
+            -4,
+            3,
+        ),
+        (
+            [
                 helper.make_node("Gather", ["d", "x"], ["a"]),
                 helper.make_node("Gather", ["d", "x"], ["b"], axis=1),
                 helper.make_node("ReduceSum", ["a"], ["c"], keepdims=0),

@@ -9,6 +9,9 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from mdcompiler.backends.legalize.guard_division import guard_divisions
+from mdcompiler.backends.legalize.guard_indices import guard_indices
+from mdcompiler.backends.legalize.stable_curves import spell_curves
+from mdcompiler.backends.legalize.widen_sums import widen_sums
 from mdcompiler.kernel import Kernel
 from mdcompiler.module import export
 from mdcompiler.operators import IR_VERSION
@@ -34,6 +37,9 @@ def subgraph(kernel: Kernel, opset: int) -> onnx.ModelProto:
     model = export(graph)
     model.ir_version = IR_VERSION
     guard_divisions(model)
+    guard_indices(model)
+    spell_curves(model)
+    widen_sums(model)
     return model
 
 

@@ -26,6 +26,7 @@ _MAIN: dict[str, Operation] = {"Conv": "conv", "Add": "add", "GlobalAveragePool"
 CLAMPS = frozenset({"Clip", "Max", "Min", "Relu"})
 """Operators that keep numbers within bounds; Max and Min with one constant."""
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+_WITH_ZERO_POINT = 3
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,12 @@ def port(node: gs.Node, tensor: gs.Tensor) -> Port:
 
 
 def affine(node: gs.Node) -> Quantization:
-    """The scale and zero point of a QuantizeLinear or DequantizeLinear."""
+    """The scale and zero point of a QuantizeLinear or DequantizeLinear. Raises UnsupportedError for computed ones."""
+    if len(node.inputs) < _WITH_ZERO_POINT or not all(isinstance(tensor, gs.Constant) for tensor in node.inputs[1:]):
+        raise UnsupportedError(
+            f"reading the quantized network: {node.name} ({node.op}) has a scale or a zero point that is known only at "
+            "run time. Make them constants (static quantization), or compile the model in float."
+        )
     scale, zero = node.inputs[1].values, node.inputs[2].values
     axis = int(node.attrs.get("axis", 1)) if scale.ndim else None
     scales, zeros = (array.reshape(-1) for array in (scale, zero))
