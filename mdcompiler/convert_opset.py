@@ -23,6 +23,9 @@ from mdcompiler.errors import ModelError
 from mdcompiler.names import unique
 from mdcompiler.operators import OPSET
 
+_WEIGHTS_ALONE_SINCE = 4
+"""The format (IR version) in which a weight need not be an input."""
+
 _SAYS_WHERE_SINCE = 11
 """The opset in which Resize states its coordinates."""
 
@@ -34,7 +37,7 @@ def converted(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     _check_attributes(model, version)
     try:
-        result = version_converter.convert_version(model, OPSET)
+        result = version_converter.convert_version(_as_newer_format(model), OPSET)
     except Exception as error:
         raise ModelError(
             f"the model uses opset {version} and cannot be converted to {OPSET}: {error}. Export it with opset {OPSET}."
@@ -43,6 +46,18 @@ def converted(model: onnx.ModelProto) -> onnx.ModelProto:
         for node in [node for node in result.graph.node if node.op_type == "Resize"]:
             _say_where(result, node)
     return result
+
+
+def _as_newer_format(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` in a format in which weights need not be inputs, if some are none: the converter finds no such weight in
+    an older one, which runtimes read all the same."""
+    stated = {value.name for value in model.graph.input}
+    if model.ir_version >= _WEIGHTS_ALONE_SINCE or all(tensor.name in stated for tensor in model.graph.initializer):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.ir_version = _WEIGHTS_ALONE_SINCE
+    return copy
 
 
 def _check_attributes(model: onnx.ModelProto, version: int) -> None:

@@ -12,11 +12,15 @@ from mdcompiler.calibration.noise import quantize_by_noise
 from mdcompiler.compile_pass import STAGES, ExplainingPass, Pass
 from mdcompiler.compiler import Job
 from mdcompiler.kernel import kernels
+from mdcompiler.manifest import Manifest
 from mdcompiler.passes import builtin_passes
 from mdcompiler.pipeline import Pipeline
 from mdcompiler.read_network import read_network
 from mdcompiler.registry import backends, plugin_passes
 from mdcompiler.target import shipped_targets
+
+_CHECK = "check"
+_DIRECT = "computed directly: with Winograd's filtering the network's outputs were further off than rounding explains"
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class PassRow:
 
 @dataclass(frozen=True)
 class Reason:
-    """by: pass or backend; where: node or kernel; reason: a sentence."""
+    """by: pass, backend or check; where: node or kernel; reason: a sentence."""
 
     by: str
     where: str
@@ -89,6 +93,18 @@ def explain_job(job: Job) -> Explanation:
             reasons.append(Reason(job.backend.name, kernel.name, refused))
     memory = memory_rows(job.backend, module)
     return Explanation(dict(Counter(kernel.kind for kernel in found).most_common()), tuple(reasons), tuple(memory))
+
+
+def explain_artifact(manifest: Manifest) -> Explanation:
+    """What became of the kernels of a compiled network: those that are not the backend's own, those that the check
+    replaced because a faster one rounded too much."""
+    reasons = [
+        Reason(manifest.target.backend, kernel.name, kernel.fallback) for kernel in manifest.kernels if kernel.fallback
+    ]
+    stated = manifest.facts.get("direct_kernels")
+    direct = stated if isinstance(stated, list) else []
+    reasons += [Reason(_CHECK, str(name), _DIRECT) for name in direct]
+    return Explanation(dict(Counter(kernel.kind for kernel in manifest.kernels).most_common()), tuple(reasons))
 
 
 def _plans_integers(job: Job) -> bool:

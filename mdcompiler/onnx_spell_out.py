@@ -2,12 +2,17 @@
 
 1. QuantizeLinear, DequantizeLinear without a zero point      a zero point of zeros
 2. pooling with `ceil_mode`                                   the padding that makes as many windows, rounded down
+3. GroupNormalization before opset 21                         InstanceNormalization of the groups
 
 About 2: windows that would start in the padding at the end are left out (ONNX says so since opset 19, runtimes always
 did; ONNX's shape inference counts them). Averages that count the padding count that of the node alone, not the part of
 a window beyond it, so that their padding becomes a node of its own:
 
     AveragePool(ceil_mode, count_include_pad, pads)  ->  Pad(pads) -> AveragePool(pads at the end)
+
+About 3: its scale and bias are of groups there, and of channels later: ONNX withdrew it, and its checker refuses it.
+
+    GroupNormalization-18(x, scale, bias)  ->  Reshape([N, groups, -1]) -> InstanceNormalization(scale, bias) -> Reshape
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ from mdcompiler.onnx_types import is_static, shape_of
 
 _POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
 _PADS_ARE_INPUTS_SINCE = 11
+_GROUPS_SCALE_CHANNELS_SINCE = 21
 
 
 def spelled_out(
@@ -38,6 +44,8 @@ def spelled_out(
     if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
         return _with_zero_point(node, types, taken)
     attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+    if node.op_type == "GroupNormalization" and opset < _GROUPS_SCALE_CHANNELS_SINCE:
+        return _by_groups(node, shape_of(types[node.input[0]]), attributes, taken)
     if node.op_type in _POOLS and attributes.get("ceil_mode") and attributes.get("kernel_shape"):
         return _rounded_down(node, shape_of(types[node.input[0]]), attributes, taken, opset)
     return None
@@ -99,6 +107,33 @@ def _rounded_down(
     copy.input[0] = padded
     _set(copy, ceil_mode=0, pads=[*[0] * axes, *beyond], count_include_pad=0)
     return [*padding, copy]
+
+
+def _by_groups(
+    node: onnx.NodeProto, shape: list[int], attributes: Mapping[str, Any], taken: set[str]
+) -> list[onnx.NodeProto] | None:
+    groups = attributes.get("num_groups", 0)
+    if len(node.input) != 3 or len(shape) < 2 or groups < 1 or shape[1] % groups:
+        return None
+    apart, normal = _fresh(f"{node.output[0]}/groups", taken), _fresh(f"{node.output[0]}/normal", taken)
+    scaled = helper.make_node(
+        "InstanceNormalization",
+        [apart, *node.input[1:]],
+        [normal],
+        node.name,
+        epsilon=attributes.get("epsilon", 1e-5),
+    )
+    return [
+        *_reshape(node.input[0], apart, [shape[0], groups, -1], taken),
+        scaled,
+        *_reshape(normal, node.output[0], shape, taken),
+    ]
+
+
+def _reshape(source: str, result: str, shape: list[int], taken: set[str]) -> list[onnx.NodeProto]:
+    name = _fresh(f"{result}/shape", taken)
+    constant = helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.array(shape, np.int64)))
+    return [constant, helper.make_node("Reshape", [source, name], [result])]
 
 
 def _padding(source: str, result: str, pads: list[int], taken: set[str], opset: int) -> list[onnx.NodeProto]:

@@ -210,6 +210,13 @@ def test_explain(mdc: Mdc) -> None:
     assert "kernels:" in mdc("explain", "mobiledet-cpu", *SMALL)[1]
 
 
+def test_explain_what_was_compiled(mdc: Mdc, artifact: Path) -> None:
+    code, out, _ = mdc("explain", artifact, "--json")
+    assert code == 0
+    assert json.loads(out)["kinds"]["depthwise"] > 10
+    assert "manifest.json cannot be read" in mdc("explain", artifact.parent)[2]
+
+
 def bad_files(folder: Path) -> dict[str, list[object]]:
     """Command lines that a user can get wrong, by what is wrong."""
     model = onnx.helper.make_model(

@@ -57,3 +57,12 @@ def test_an_attribute_of_another_type_is_refused() -> None:
     attribute.type, attribute.f = onnx.AttributeProto.FLOAT, 0.0
     with pytest.raises(ModelError, match=r"attribute axes is of type FLOAT; INTS is allowed"):
         module_from_model(model, find_target("null"))
+
+
+def test_weights_that_an_old_format_does_not_list_as_inputs() -> None:
+    net = Sketch(opset=7)
+    model = net.model(net.conv("c", net.input("x", [1, 2, 5, 7]), (2, 3), 3))
+    model.ir_version = 3
+    module = module_from_model(model, find_target("null"))
+    assert [tensor.name for tensor in module.graph.inputs] == ["x"]
+    check_meaning(module, {"x": X})

@@ -55,6 +55,13 @@ def test_zero_points_that_are_left_out_are_zero() -> None:
     assert_same_numbers(module.to_onnx(), network)
 
 
+def test_groups_that_scale_groups() -> None:
+    constants = {"s": np.array([0.5, -2], np.float32), "b": np.array([1, 0.25], np.float32)}
+    attributes = {"num_groups": 2, "epsilon": 0.01}
+    network = model([("GroupNormalization", ["x", "s", "b"], "y", attributes)], constants, (2, 4, 3, 5), 18)
+    assert_same_numbers(read(network).to_onnx(), network)
+
+
 def refused_window(**attributes: Any) -> str:
     nodes = [("Conv", ["x", "w"], "y", {"kernel_shape": [3, 3], **attributes})]
     return refusal(model(nodes, {"w": np.ones((2, 3, 3, 3), np.float32)}))

@@ -20,6 +20,7 @@ from mdcompiler.backends.null import NullBackend
 from mdcompiler.decided import outcomes
 from mdcompiler.detections import postprocess
 from mdcompiler.errors import InternalError
+from mdcompiler.explain import explain_artifact
 from mdcompiler.head_check import RAW_BOXES, RAW_SCORES, HeadFacts
 from mdcompiler.module import Module
 from mdcompiler.onnx_reader import module_from_model
@@ -220,6 +221,9 @@ def test_where_the_end_fails_the_worst_kernel_becomes_a_direct_one(tmp_path: Pat
     direct = artifact.manifest.facts["direct_kernels"]
     assert isinstance(direct, list)
     assert len(direct) in (1, 2)
+    told = [row for row in explain_artifact(artifact.manifest).refusals if row.by == "check"]
+    assert [row.where for row in told] == direct
+    assert told[0].reason.startswith("computed directly: ")
     assert not artifact.manifest.check
 
 

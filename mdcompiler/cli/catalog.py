@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from mdcompiler.cli.console import print_json, print_table
-from mdcompiler.cli.options import JsonOption, NetworkArgument, SizeOption, TargetOption, WidthOption, parse_size
+from mdcompiler.cli.options import JsonOption, SizeOption, TargetOption, WidthOption, parse_size
 
 
 def targets(json: JsonOption = False) -> None:
@@ -31,20 +35,30 @@ def passes(json: JsonOption = False) -> None:
 
 
 def explain(
-    network: NetworkArgument,
+    network: Annotated[
+        str, typer.Argument(help="Name from the zoo, a spec or ONNX file, or a directory that `mdc compile` wrote.")
+    ],
     target: TargetOption = "cpu",
     json: JsonOption = False,
     width: WidthOption = None,
     size: SizeOption = None,
 ) -> None:
-    """Say what did not fuse and which kernels are not the backend's own, each with the reason; show the memory plan."""
+    """Say what did not fuse and which kernels are not the backend's own, each with the reason; show the memory plan.
+
+    Of a compiled directory: which kernels are not the backend's own, and which the check replaced.
+    """
+    from mdcompiler.artifact import open_artifact
     from mdcompiler.compiler import Job
-    from mdcompiler.explain import explain_job
+    from mdcompiler.explain import explain_artifact, explain_job
+    from mdcompiler.foreign import is_folder
     from mdcompiler.read_network import Request
     from mdcompiler.target import find_target
 
-    request = Request(network, None, 0, False, width, *parse_size(size))
-    explanation = explain_job(Job(request, find_target(target)))
+    if is_folder(network):
+        explanation = explain_artifact(open_artifact(network).manifest)
+    else:
+        request = Request(network, None, 0, False, width, *parse_size(size))
+        explanation = explain_job(Job(request, find_target(target)))
     if json:
         print_json(explanation.as_dict())
         return
