@@ -1,6 +1,7 @@
 """Random networks four ways: the file under ONNX Runtime, after the passes, as a float and as an int8 library.
 
-The compiler's own check is off, so that what is compared here is compared by this alone.
+The compiler's own check is off, so that what is compared here is compared by this alone: with the arbiter, within what
+it allows (`mdcompiler.tolerance`), integers exactly.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from mdcompiler.arbiter import reference_of
+from mdcompiler.arbiter import check_of
 from mdcompiler.artifact import Artifact, write_artifact
 from mdcompiler.compiler import Job
 from mdcompiler.detector import load
@@ -24,7 +25,6 @@ from mdcompiler.quantization.options import Quantize
 from mdcompiler.read_network import Request, describe_source
 from mdcompiler.reference import run_reference
 from mdcompiler.target import Target, find_target
-from mdcompiler.tolerance import describe_difference, within_float_tolerance
 from tests.fuzz.networks import random_inputs, random_network
 from tests.fuzz.outcome import Outcome, of_exception
 
@@ -78,16 +78,21 @@ class Trial:
         return cls(file, target, inputs, run_reference(model, inputs))
 
     def float_fault(self) -> str:
-        """What the passes or the float library compute otherwise than the file; "" when nothing."""
+        """What the file, the passes or the float library compute otherwise than the arbiter; "" when nothing."""
         job = Job(Request(self.file), self.target, "fp32", 1, check=False)
         module = job.graph_after("read")
-        source = describe_source(job.request, module)
+        source, check = describe_source(job.request, module), check_of(module, dict(self.inputs))
         job.prepare(module)
-        fault = _differences(run_reference(module.to_onnx(), self.inputs), self.expected)
-        if fault:
-            return f"after the passes: {fault}"
-        fault = _differences(self._library(job, module, source), self.expected)
-        return f"library: {fault}" if fault else ""
+        stages: dict[str, Callable[[], Arrays]] = {
+            "the file itself": lambda: self.expected,
+            "after the passes": lambda: run_reference(module.to_onnx(), self.inputs),
+            "library": lambda: self._library(job, module, source),
+        }
+        for stage, run in stages.items():
+            faults = check.faults_of(0, run())
+            if faults:
+                return f"{stage}: {'; '.join(faults)}"
+        return ""
 
     def integer_fault(self) -> str:
         """Where the int8 library differs from the integer reference; "" when nowhere."""
@@ -100,11 +105,8 @@ class Trial:
         module = job.graph_after("read")
         source = describe_source(job.request, module)
         job.prepare(module)
-        expected = reference_of(module, [tensor.name for tensor in module.graph.outputs])(dict(self.inputs))
-        got = self._library(job, module, source)
-        integers = {name for name in expected if np.issubdtype(expected[name].dtype, np.integer)}
-        faults = [name for name in integers if not np.array_equal(got[name], expected[name])]
-        return "; ".join(filter(None, (_steps(got, expected, faults), _differences(got, expected))))
+        check = check_of(module, dict(self.inputs))
+        return "; ".join(check.faults_of(0, self._library(job, module, source)))
 
     def _library(self, job: Job, module: Module, source: Any) -> dict[str, NDArray[Any]]:
         """The outputs of `module` compiled and run."""
@@ -117,18 +119,3 @@ class Trial:
 
 def _nothing(artifact: Artifact) -> None:
     """No check before the artifact takes its place."""
-
-
-def _differences(got: Arrays, expected: Arrays) -> str:
-    faults = [
-        f"{name}: {describe_difference(got[name], want)}"
-        for name, want in expected.items()
-        if not within_float_tolerance(got[name], want)
-    ]
-    return "; ".join(faults)
-
-
-def _steps(got: Arrays, expected: Arrays, names: list[str]) -> str:
-    """Integers that differ, in steps."""
-    furthest = {name: np.abs(got[name].astype(np.int64) - expected[name].astype(np.int64)).max() for name in names}
-    return "; ".join(f"{name} is up to {steps} steps away" for name, steps in furthest.items())

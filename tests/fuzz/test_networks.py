@@ -1,4 +1,4 @@
-"""A few random networks: the file, the passes, the float and the int8 library say the same."""
+"""Two random networks: the file, the passes, the float and the int8 library say the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.fuzz.farm import Farm
 from tests.fuzz.networks import random_network
 from tests.fuzz.shrink_network import shrink_network
 
-_NETWORKS = 3
+_NETWORKS = 2
 _SEED = 20261201
 
 
