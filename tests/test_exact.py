@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import helper
+from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
+import mdcompiler
 from mdcompiler.exact import ExactNetwork, NoExactFormError
 from mdcompiler.reference import run_reference
 from tests.onnx_models import chain, one_node
@@ -109,3 +111,20 @@ def test_what_nobody_computes_is_named() -> None:
     model = one_node("Unheard", ["x"], {"x": (1,)}, {})
     with pytest.raises(NoExactFormError, match=r"it \(Unheard\)"):
         ExactNetwork(model).run({"x": values(1)})
+
+
+def test_half_precision_leaves_in_its_own_type(tmp_path: Path) -> None:
+    """The arbiter itself keeps more digits, to judge by."""
+    net = helper.make_graph(
+        [helper.make_node("Mul", ["x", "x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT16, [1, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT16, [1, 3])],
+    )
+    model = helper.make_model(net, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "half.onnx"
+    path.write_bytes(model.SerializeToString())
+    with mdcompiler.compile(path, "null").load() as detector:
+        found = detector.run({"x": np.full((1, 3), 1.1, np.float16)})["y"]
+    np.testing.assert_array_equal(found, np.full((1, 3), np.float16(1.1) ** 2))
+    assert found.dtype == np.float16
