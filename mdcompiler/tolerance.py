@@ -7,8 +7,8 @@ cancel. Four, because kernels that sum in another order, in transformed tiles or
 roundings of the same size: a maximum of a few thousand such draws differs by a factor of two, Winograd's filtering
 adds another. The share was calibrated on mobiledet-cpu and mobiledet-dsp: unoptimised float32 errs by 2e-7 to 2e-6 of
 the range there, the cpu backend by 3e-7 to 5e-6, an error in one tap or one bias by more than 1e-3. Measured since, the
-raw heads of mobiledet-edgetpu, the three baselines and both shapes detectors on two noise pictures each: float32
-3.5e-7 to 2.1e-6, the cpu backend 5.5e-7 to 3.2e-6, 1.3 to 2.2 times as much.
+raw heads of the other two of the zoo, the three baselines and both shapes detectors on two noise pictures each:
+float32 3.5e-7 to 2.1e-6, the cpu backend 5.5e-7 to 3.4e-6, 1.3 to 2.2 times as much.
 
 Integers are exact. Where there is no float64 form, and for a single kernel against numpy, a fixed share of the range
 holds.
