@@ -18,6 +18,7 @@ from mdcompiler.artifact import Artifact, check_destination, file_entries
 from mdcompiler.backend import Backend, check_ready, input_specs, rounding_kernels, shows_head
 from mdcompiler.build_manifest import build_manifest, tensor_specs
 from mdcompiler.compile_pass import STAGES, Pass, Stage
+from mdcompiler.conditioning import widened_check
 from mdcompiler.errors import UnsupportedError
 from mdcompiler.finish_artifact import WrongNumbersError, finish_artifact
 from mdcompiler.inputs import checked_inputs
@@ -37,7 +38,7 @@ from mdcompiler.read_network import Request, describe_source, read_network
 from mdcompiler.registry import backend as find_backend
 from mdcompiler.registry import plugin_passes
 from mdcompiler.sampling import sample_inputs
-from mdcompiler.self_check import CHECK_FILE
+from mdcompiler.self_check import CHECK_FILE, Check
 from mdcompiler.spec import Spec
 from mdcompiler.target import Target, find_target
 
@@ -138,7 +139,8 @@ class Job:
     ) -> Artifact:
         """The artifact with as few kernels as possible computed directly: one, two, four … of the worst.
 
-        module: placed. Raises WrongNumbersError when that is not what is wrong.
+        Where that does not help, the check learns what other orders of float32 bring.
+        module: placed. Raises WrongNumbersError when that is not what is wrong either.
         """
         worst = rounding_kernels(self.backend, module, self._given(module) or sample_inputs(module))
         count = 1
@@ -152,8 +154,22 @@ class Job:
                 return finish_artifact(out, manifest, files)
             except WrongNumbersError:
                 if count >= len(worst):
-                    raise
+                    widened = self._widened(module, check)
+                    if widened == check:
+                        raise
+                    break
             count *= 2
+        manifest, files = self._emitted(module, source, widened, {**manifest.facts, "ill_conditioned": True})
+        return finish_artifact(out, manifest, files)
+
+    def _widened(self, module: Module, check: dict[str, bytes]) -> dict[str, bytes]:
+        """The check file for a network that is ill-conditioned; the same where nothing more is known."""
+        if CHECK_FILE not in check:
+            return check
+        names = [tensor.name for tensor in module.graph.outputs]
+        known = Check.from_bytes(check[CHECK_FILE], tensor_specs(input_specs(module)), names)
+        widened = widened_check(known, module)
+        return check if widened is None else {CHECK_FILE: widened.to_bytes()}
 
     def prepare(self, module: Module) -> None:
         """Every stage before placement, in `module` itself: simplified, fused, quantized."""

@@ -2,7 +2,8 @@
 
 The compiler runs it before an artifact takes its place, `mdc verify` on any machine. The file holds, for every input
 `n`, the expected outputs as `n/<output>`, long ones thinned out evenly; as `allowed/<output>` limit, range and error
-of unoptimised float32 (see `mdcompiler.tolerance.Allowance`). Inputs are drawn again from their seed within
+of unoptimised float32 (see `mdcompiler.tolerance.Allowance`); as `undecided<n>/<output>` which values say nothing (see
+`mdcompiler.conditioning`). Inputs are drawn again from their seed within
 `drawn/<input>`; those that a user gave are stored as `given/<input>`. Of a detector it holds the raw head, what decodes
 it, and which detections are decided.
 """
@@ -62,6 +63,7 @@ class Check:
     """inputs: one or several; expected: the values for each, thinned out. allowed: of float outputs.
 
     given: whether a user gave the input. head: what decodes the raw head of a detector; decided: for each input.
+    undecided: for each input, where an output has values that float32 does not settle.
     """
 
     inputs: list[dict[str, NDArray[Any]]]
@@ -71,6 +73,7 @@ class Check:
     given: bool = False
     head: HeadFacts | None = None
     decided: list[Outcomes] = field(default_factory=list)
+    undecided: list[dict[str, NDArray[Any]]] = field(default_factory=list)
 
     def faults(self, run: Run) -> list[str]:
         """What is wrong with what `run` makes of every input, one sentence each; [] when nothing is."""
@@ -81,27 +84,30 @@ class Check:
 
     def faults_of(self, index: int, got: Arrays) -> list[str]:
         """What is wrong with the outputs `got` for input number `index`."""
-        expected = self.expected[index]
         if self.head is None:
-            return self._differences(got, expected)
+            return self._differences(got, index)
         outputs = [name for name in got if name not in (RAW_BOXES, RAW_SCORES)]
         if set(outputs) != set(self.head.outputs):
             return [f"outputs are {', '.join(outputs)} instead of {', '.join(self.head.outputs)}"]
         if RAW_BOXES in got:
             raw = {name: got[name] for name in (RAW_BOXES, RAW_SCORES)}
             own = self.head.own_fault(got)
-            return self._differences(raw, expected) + ([own] if own else [])
+            return self._differences(raw, index) + ([own] if own else [])
         if not self.decided:
             return ["the raw head of the detector cannot be read, and the check holds nothing else to compare with"]
         fault = self.head.undecided_fault(got, self.decided[index])
         return [fault] if fault else []
 
-    def _differences(self, got: Arrays, expected: Arrays) -> list[str]:
+    def _differences(self, got: Arrays, index: int) -> list[str]:
+        expected = self.expected[index]
+        undecided = self.undecided[index] if self.undecided else {}
         if set(got) != set(expected):
             return [f"outputs are {', '.join(got)} instead of {', '.join(expected)}"]
         found = []
         for name, want in expected.items():
             value, allowed = thinned(np.asarray(got[name])), self.allowed.get(name)
+            if name in undecided and value.shape == want.shape and value.dtype == want.dtype:
+                value = np.where(undecided[name], want, value)
             if allowed is not None:
                 fault = allowed.fault(value, want)
             else:
@@ -122,6 +128,8 @@ class Check:
         rows.update((f"drawn/{name}", np.array(bounds)) for name, bounds in self.drawn.items())
         if self.given:
             rows.update((f"given/{name}", array) for name, array in self.inputs[0].items())
+        for index, masks in enumerate(self.undecided):
+            rows.update((f"undecided{index}/{name}", mask) for name, mask in masks.items())
         rows.update(_head_rows(self.head, self.decided))
         return save({name: np.asarray(values, order="C") for name, values in rows.items()})
 
@@ -138,6 +146,7 @@ class Check:
             raise ValueError("it holds no expected outputs")
         head = _head_from(_under(rows, "head"), tuple(outputs))
         decided = [_under(rows, f"decided{index}") for index in range(count)]
+        undecided = [_under(rows, f"undecided{index}") for index in range(count)]
         return cls(
             inputs=[given] if given else [_drawn(inputs, drawn, seed) for seed in _SEEDS[:count]],
             expected=[_under(rows, str(index)) for index in range(count)],
@@ -146,6 +155,7 @@ class Check:
             given=bool(given),
             head=head,
             decided=[Outcomes.from_arrays(**item) for item in decided if item],
+            undecided=undecided if any(undecided) else [],
         )
 
 

@@ -103,6 +103,11 @@ def compile_network(
     if isinstance(direct, list):
         names = ", ".join(map(str, direct))
         note(f"mdc: computed directly, because a faster kernel rounds too much for this network: {names}")
+    if artifact.manifest.facts.get("ill_conditioned"):
+        note(
+            "mdc: in float32 this network depends on the order in which its sums are added: its outputs were compared "
+            "as exactly as float32 settles them"
+        )
     if quantization is not None:
         for line in cost_lines(artifact.manifest.facts.get("accuracy")):
             note(f"mdc: {line}")

@@ -12,5 +12,6 @@ float64 form, ONNX Runtime computes that node in float32: then its own rounding,
 from __future__ import annotations
 
 from mdcompiler.exact.network import ExactNetwork, NoExactFormError
+from mdcompiler.exact.rounded_network import RoundedNetwork
 
-__all__ = ["ExactNetwork", "NoExactFormError"]
+__all__ = ["ExactNetwork", "NoExactFormError", "RoundedNetwork"]

@@ -97,6 +97,12 @@ def convolve(inputs: Sequence[Any], attributes: Mapping[str, Any]) -> Array:
     return result if bias is None else result + bias.reshape(-1, *[1] * len(window.out))
 
 
+def convolution_taps(x: Array, w: Array, attributes: Mapping[str, Any]) -> tuple[tuple[int, ...], list[Array]]:
+    """The extents of a Conv's output, and what each tap of its kernel reads, as [n, c, *out]."""
+    window = _window(x, w.shape[2:], attributes)
+    return window.out, [part for _, part in window.taps(window.padded(x, 0.0))]
+
+
 def _per_channel(weights: Array, taps: Sequence[Array]) -> Array:
     """Depthwise: weights [g, m, taps], each tap [n, g, 1, pixels]; no product of matrices."""
     rows = weights[..., 0, None] * taps[0]
