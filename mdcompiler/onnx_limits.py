@@ -62,7 +62,10 @@ def inputs(model: onnx.ModelProto) -> str | None:
 
 
 def names(model: onnx.ModelProto) -> str | None:
-    """Names of nodes and tensors have at most 4,096 characters: artifacts and reports are full of them."""
+    """Names of nodes and tensors have at most 4,096 characters and no NUL: artifacts and C are full of them."""
+    cut = next((name for name in _names(model.graph) if "\0" in name), None)
+    if cut is not None:
+        return f"the name {shortened(cut, 40)!r} holds a NUL character, where C ends a text. Rename it"
     longest = max(_names(model.graph), key=len, default="")
     if len(longest) <= MAX_NAME_CHARACTERS:
         return None

@@ -28,7 +28,7 @@ Arrays = dict[str, NDArray[Any]]
 def cancelling_sums(offset: float = 300.0, channels: int = 8) -> onnx.ModelProto:
     """Two sums of `offset` and a little; what is left of them in float32 depends on where a sum begins."""
     w = np.random.default_rng(4).standard_normal((channels, channels, 3, 3)).astype(np.float32)
-    constants = {"w": w, "v": (w * np.float32(1 + 1e-3)).astype(np.float32), "offset": np.float32(offset)}
+    constants = {"w": w, "v": (w * np.float32(1 + 1e-3)).astype(np.float32), "offset": np.array(offset, np.float32)}
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["a"], pads=[1] * 4),
         helper.make_node("Add", ["a", "offset"], ["a300"]),
@@ -42,7 +42,7 @@ def cancelling_sums(offset: float = 300.0, channels: int = 8) -> onnx.ModelProto
 def steps(kind: str) -> onnx.ModelProto:
     """A convolution whose results end between two integers, or beside each other, now and then."""
     random = np.random.default_rng(2)
-    constants = {"w": random.standard_normal((21, 3, 3, 3)).astype(np.float32), "k": np.float32(2000)}
+    constants = {"w": random.standard_normal((21, 3, 3, 3)).astype(np.float32), "k": np.array(2000, np.float32)}
     ends = {
         "floor": [helper.make_node("Floor", ["b"], ["y"])],
         "cast": [helper.make_node("Cast", ["b"], ["y"], to=TensorProto.INT32)],

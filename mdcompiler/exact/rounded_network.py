@@ -26,7 +26,7 @@ class RoundedNetwork(ExactNetwork):
     """`model` with every float result rounded to float32.
 
     nudge: 0 sums products one by one, from the bias on, or from the last product back where `backward`. Above 0, sums
-    are exact and every result is changed by up to that many roundings, at random from `seed`.
+    are exact and every result, and what is multiplied, is changed by up to that many roundings, at random from `seed`.
     """
 
     def __init__(self, model: onnx.ModelProto, backward: bool = False, nudge: float = 0.0, seed: int = 0) -> None:
@@ -41,6 +41,15 @@ class RoundedNetwork(ExactNetwork):
             attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
             plain = {name: item.decode() if isinstance(item, bytes) else item for name, item in attributes.items()}
             return [add(operands, plain, self._backward)]
+        if self._nudge and node.op_type in SUMS:  # a small sum of large products is as uncertain as they are
+            values = {
+                **values,
+                **{
+                    name: self._rounded(values[name]).astype(np.float64)
+                    for name in node.input
+                    if name and values[name].dtype == np.float64
+                },
+            }
         return [self._rounded(result) for result in super()._node(index, node, values)]
 
     def _rounded(self, result: Array) -> Array:
