@@ -72,7 +72,7 @@ def _nodes(options: argparse.Namespace) -> int:
     if options.page is not None:
         from tests.fuzz.node_page import page
 
-        options.page.write_text(page(state.outcomes))
+        options.page.write_text(page(state.outcomes, options.note))
     return int(any(outcome.failed for outcome in state.outcomes.values()))
 
 
@@ -124,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     nodes.add_argument("--state", type=Path, help="file of outcomes; a second run goes on where the first stopped")
     nodes.add_argument("--only", default="", help="part of the names of the tests")
     nodes.add_argument("--page", type=Path, help="Markdown file to write")
+    nodes.add_argument("--note", default="", help="a sentence for the page: from which runs it is")
     nodes.add_argument("--again", action="store_true", help="run again what the file says was not right")
     nodes.set_defaults(command=_nodes)
     return parser

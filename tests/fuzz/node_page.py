@@ -19,8 +19,8 @@ in a network (axes, shapes, sizes); a compiler with static shapes refuses these.
 _ODD = re.compile(r"^.*?\.onnx: |node '[^']*' \([^)]*\): |kernel '[^']*', |'[^']*'")
 
 
-def page(outcomes: Mapping[str, Outcome]) -> str:
-    """The page as Markdown. outcomes: of each test by its name."""
+def page(outcomes: Mapping[str, Outcome], note: str = "") -> str:
+    """The page as Markdown. outcomes: of each test by its name. note: from which runs they are."""
     rows: dict[str, list[Outcome]] = defaultdict(list)
     for name, outcome in outcomes.items():
         rows[operator_of(name)].append(outcome)
@@ -33,6 +33,7 @@ def page(outcomes: Mapping[str, Outcome]) -> str:
         "",
         f"Of {len(node_tests()):,} tests with plain tensors {len(outcomes):,} were run:",
         f"**{right:,} right, {refused:,} refused with a reason, {wrong:,} wrong or broken**.",
+        *([note] if note else []),
         "",
         "Written by `python -m tests.fuzz nodes --state FILE --page docs/onnx-operators.md`.",
         "",
