@@ -19,7 +19,7 @@ from mdcompiler.backend import Backend, check_ready, input_specs, rounding_kerne
 from mdcompiler.build_manifest import build_manifest, tensor_specs
 from mdcompiler.compile_pass import STAGES, Pass, Stage
 from mdcompiler.conditioning import widened_check
-from mdcompiler.errors import UnsupportedError
+from mdcompiler.errors import InputError, SpecError, TargetError, UnsupportedError
 from mdcompiler.finish_artifact import WrongNumbersError, finish_artifact
 from mdcompiler.inputs import checked_inputs
 from mdcompiler.kernel import DIRECT, kernel_name
@@ -48,7 +48,7 @@ _PLACE = STAGES.index("place")
 
 def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as re.compile is of re
     spec: str | Path | Spec,
-    target: str | Target = "cpu",
+    target: str | Path | Target = "cpu",
     out: str | Path | None = None,
     *,
     weights: str | Path | None = None,
@@ -80,7 +80,9 @@ def compile(  # noqa: A001 - mdcompiler.compile is the toolkit's first word, as 
 
     Raises a child of MdcError for what the user can mend; then nothing is left behind.
     """
-    height_px, width_px = (size, size) if isinstance(size, int) else size or (None, None)
+    if not isinstance(spec, (str, Path, Spec)):
+        raise SpecError(f"compiling {spec!r}: a network is a name of the zoo, a path or a Spec. Give one of these.")
+    height_px, width_px = _height_width(size)
     request = Request(spec, weights, seed, raw, width, height_px, width_px)
     quantization = Quantize(Path(calibration)) if isinstance(calibration, (str, Path)) else calibration
     job = Job(request, _target(target), precision, threads or compile_processes(), check, progress, quantization)
@@ -279,8 +281,20 @@ class Job:
         return "" if self.check else "switched off when it was compiled"
 
 
-def _target(target: str | Target) -> Target:
-    return target if isinstance(target, Target) else find_target(target)
+def _target(target: str | Path | Target) -> Target:
+    if not isinstance(target, (str, Path, Target)):
+        raise TargetError(f"compiling for the target {target!r}: it is a name, a path or a Target. See `mdc targets`.")
+    return target if isinstance(target, Target) else find_target(str(target))
+
+
+def _height_width(size: int | tuple[int, int] | None) -> tuple[int | None, int | None]:
+    if size is None or isinstance(size, int):
+        return size, size
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
+        raise InputError(
+            f"compiling with size {size!r}: it is a number of pixels or (height, width). Give one of these."
+        )
+    return size[0], size[1]
 
 
 def stage_named(name: str) -> Stage:
