@@ -119,6 +119,8 @@ def _operation(node: gs.Node) -> Operation:
     for tensor in node.inputs:
         if isinstance(tensor, gs.Variable) and not tensor.is_empty() and tensor.dtype != np.float32:
             raise _NoIntegerFormError(f"{node.name} reads {tensor.name} of type {np.dtype(tensor.dtype)}")
+    if not any(isinstance(tensor, gs.Variable) and not tensor.is_empty() for tensor in node.inputs):
+        raise _NoIntegerFormError(f"{node.name} reads constants alone")
     if node.op == "Conv":
         return _convolution(node)
     if node.op in MOVES:

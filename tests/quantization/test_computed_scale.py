@@ -44,3 +44,23 @@ def test_it_compiles_in_float(tmp_path: Path) -> None:
     with mdcompiler.load(tmp_path / "out") as network:
         got = network.run({"x": x})["y"]
     np.testing.assert_array_equal(got, np.rint(x / 4) * 4)
+
+
+def test_an_output_that_is_constant_stays_float(tmp_path: Path) -> None:
+    """LogSoftmax over one class is 0 whatever it reads: no integers are moved there."""
+    graph = helper.make_graph(
+        [helper.make_node("LogSoftmax", ["x"], ["y"], axis=1), helper.make_node("Relu", ["z"], ["w"])],
+        "g",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in ("x", "z")],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in ("y", "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "one.onnx").write_bytes(model.SerializeToString())
+    rows = np.array([[0.5], [1.0]], np.float32)
+    np.savez(tmp_path / "rows.npz", x=rows, z=rows)
+    mdcompiler.compile(
+        tmp_path / "one.onnx", "cpu", tmp_path / "out", precision="int8", calibration=tmp_path / "rows.npz", threads=1
+    )
+    with mdcompiler.load(tmp_path / "out") as network:
+        got = network.run({"x": rows[:1], "z": rows[:1]})
+    assert got["y"].item() == 0
