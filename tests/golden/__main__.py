@@ -3,7 +3,7 @@
     python -m tests.golden                          compare everything; exit 1 and what differs
     python -m tests.golden mobiledet-cpu --target x86-64-v3
     python -m tests.golden --write                  store what is emitted now: say in the commit why it changed
-    python -m tests.golden --write-ranges           calibrate anew, for a network that is new
+    python -m tests.golden NAME --write-ranges      calibrate a network that has no stored ranges yet
 
 A move of code changes nothing here. Half a minute a network and ten targets on one core.
 """
