@@ -31,6 +31,7 @@ class ArmBackend(CpuBackend):
     """Compiles to `model.so`, its C interface `model.h`, and the program `model_run`."""
 
     name = "arm"
+    shows_head = False  # the program that an emulator runs gives outputs only
 
     def why_not_run(self, target: Target) -> str:
         """Why what is compiled for `target` cannot run here, not even emulated; "" when it can."""
