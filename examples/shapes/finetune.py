@@ -57,7 +57,8 @@ def finetune(options: Options) -> QuantizedModule:
     for step in range(options.steps):
         _set_rates(optimizer, step, options)
         images, slots, targets = batches.make(FIRST_STEP + step)
-        boxes, classes = detection_loss(*module(images), slots, targets)
+        encodings, logits = module(images)
+        boxes, classes = detection_loss(encodings, logits, slots, targets)
         optimizer.zero_grad(set_to_none=True)
         (BOX_WEIGHT * boxes + classes).backward()
         nn.utils.clip_grad_norm_(module.parameters(), 10.0)
@@ -75,7 +76,9 @@ def prepare(options: Options, spec: Spec) -> QuantizedModule:
     """The float detector in the scheme's integers, nothing trained yet."""
     floats = build(spec, options.weights or weights_file(options.spec))
     pictures = (draw_scene(CALIBRATION + index, spec.input.height).image for index in range(options.scenes))
-    return prepare_qat(floats, options.scheme, pictures=pictures).train()
+    module = prepare_qat(floats, options.scheme, pictures=pictures)
+    module.train()
+    return module
 
 
 def _optimizer(module: QuantizedModule, options: Options) -> torch.optim.Adam:
