@@ -18,8 +18,8 @@ from tests.backends.arm.elf_file import AARCH64, ElfFile
 
 # bionic's libc.map.txt and libm.map.txt list these without an `introduced` above API level 21.
 _BIONIC = {
-    *("sched_getaffinity", "sched_setaffinity", "sched_getcpu", "__sched_cpucount", "syscall"),
-    *("calloc", "free", "posix_memalign", "memcpy", "memmove", "memset", "memcmp", "qsort", "getauxval"),
+    *("sched_getaffinity", "sched_setaffinity", "sched_getcpu", "__sched_cpucount", "syscall", "getpid"),
+    *("calloc", "free", "posix_memalign", "memcpy", "memmove", "memset", "memcmp", "qsort", "getauxval", "snprintf"),
     *("clock_gettime", "sched_yield", "exp", "expf", "__cxa_finalize", "__cxa_atexit", "__stack_chk_fail"),
     *("pthread_create", "pthread_join", "pthread_mutex_init", "pthread_mutex_destroy", "pthread_mutex_lock"),
     *(
