@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ from mdcompiler.exact import ExactNetwork, NoExactFormError, RoundedNetwork
 from mdcompiler.module import Module
 from mdcompiler.self_check import Check, thinned
 from mdcompiler.tolerance import FLOAT32_FACTOR, Allowance, stored_share
+
+if TYPE_CHECKING:
+    from mdcompiler.quantization.scheme import Scheme
 
 _NUDGES = 4
 _FEW = 0.05
@@ -49,18 +52,17 @@ class _Runs:
 def widened_check(check: Check, module: Module) -> Check | None:
     """`check` with what other orders of float32 may bring in `module`, as it was compiled; None where that is unknown.
 
-    Integers of a quantized network are exact in any order.
+    Integers of a quantized network are exact in any order; what its float kernels hand on to integers is nudged.
     """
-    from mdcompiler.quantization.scheme import read_scheme
-
-    if read_scheme(module.metadata) is not None or check.decided:
+    if check.decided:
         return None
     try:
         runs = _runs(module, check)
     except NoExactFormError:
         return None
     share, allowed, undecided = stored_share(module.target.dtypes), dict(check.allowed), []
-    for name, item in check.allowed.items():
+    for name in check.expected[0].keys() & check.allowed.keys():  # detections are judged by their head
+        item = check.allowed[name]
         allowed[name] = _smooth(item, name, runs)
         jumps = [_jumps(run, name, allowed[name].limit) for run in runs]
         if max(mask.mean() for mask in jumps if mask.size) > _FEW:
@@ -74,6 +76,33 @@ def widened_check(check: Check, module: Module) -> Check | None:
 
 
 def _runs(module: Module, check: Check) -> list[_Runs]:
+    from mdcompiler.quantization.scheme import read_scheme
+
+    scheme = read_scheme(module.metadata)
+    return _float_runs(module, check) if scheme is None else _mixed_runs(module, check, scheme)
+
+
+def _mixed_runs(module: Module, check: Check, scheme: Scheme) -> list[_Runs]:
+    """Of a quantized network, some of whose kernels stay float. Raises NoExactFormError where none does."""
+    from mdcompiler.quantization.integer_reference import IntegerReference
+
+    if not IntegerReference(module, scheme).has_floats:
+        raise NoExactFormError("integers are exact in any order")
+    head = detection_head(module)
+    nudged = [IntegerReference(module, scheme, FLOAT32_FACTOR, seed) for seed in range(_NUDGES)]
+
+    def outputs(network: IntegerReference, arrays: Arrays) -> Arrays:
+        values = network.run(arrays)
+        ends = {name: values[name] for name in (tensor.name for tensor in module.graph.outputs)}
+        return {name: thinned(array) for name, array in (ends if head is None else head.named(values)).items()}
+
+    plain = IntegerReference(module, scheme)
+    return [
+        _Runs(outputs(plain, arrays), [], [outputs(network, arrays) for network in nudged]) for arrays in check.inputs
+    ]
+
+
+def _float_runs(module: Module, check: Check) -> list[_Runs]:
     head = detection_head(module)
     model = module.to_onnx() if head is None else head.raw(module).to_onnx()
     names = {} if head is None else head.names

@@ -38,6 +38,8 @@ from mdcompiler.quantization.steps import Port, Step, is_integer, read_steps
 from mdcompiler.reference import run_reference
 
 Array = NDArray[Any]
+_HALF_UNIT = 2.0**-24
+"""Largest relative error of one rounding to float32."""
 
 
 def run_integer(network: Module | gs.Graph, scheme: Scheme, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -50,9 +52,14 @@ def run_integer(network: Module | gs.Graph, scheme: Scheme, inputs: Mapping[str,
 
 
 class IntegerReference:
-    """A quantized network, read and proved once, to be run on many inputs."""
+    """A quantized network, read and proved once, to be run on many inputs.
 
-    def __init__(self, network: Module | gs.Graph, scheme: Scheme) -> None:
+    nudge: what float kernels give is changed by up to that many float32 roundings, at random from `seed`, as another
+    order of their sums may; integers stay exact.
+    """
+
+    def __init__(self, network: Module | gs.Graph, scheme: Scheme, nudge: float = 0.0, seed: int = 0) -> None:
+        self._nudge, self._random = nudge, np.random.default_rng(seed)
         graph = network.graph if isinstance(network, Module) else network
         self.graph = graph
         self.scheme = scheme
@@ -71,8 +78,20 @@ class IntegerReference:
                 for step in self.steps[kernel.name]:
                     values[step.output.name] = self.run_step(step, [values[port.name] for port in step.inputs])
             else:
-                values.update(_run_float(self.graph, kernel, values))
+                made = _run_float(self.graph, kernel, values)
+                values.update({name: self._nudged(array) for name, array in made.items()})
         return {name: array for name, array in values.items() if name not in inputs}
+
+    @property
+    def has_floats(self) -> bool:
+        """Whether a kernel computes in float and hands integers on: a rounding in it may move one by a step."""
+        return any(kernel.kind == "quantize" and not _enters(kernel, self.graph) for kernel in self.kernels)
+
+    def _nudged(self, array: Array) -> Array:
+        if not self._nudge or array.dtype != np.float32:
+            return array
+        change = self._nudge * _HALF_UNIT * self._random.uniform(-1, 1, array.shape)
+        return np.asarray(array * (1 + change), np.float32)
 
     def run_step(self, step: Step, arrays: list[Array]) -> Array:
         """The result of one operation on the integers `arrays`, of the output's type and shape."""
@@ -133,6 +152,11 @@ class IntegerReference:
     def _saturate(rescaled: Array, step: Step) -> Array:
         clamped = np.clip(rescaled + step.output.zero_point, step.low, step.high)
         return np.asarray(clamped.astype(step.output.dtype))
+
+
+def _enters(kernel: Kernel, graph: gs.Graph) -> bool:
+    """Whether `kernel` reads inputs of the network alone."""
+    return all(tensor in graph.inputs for tensor in kernel.inputs)
 
 
 def _move(node: gs.Node, x: Array, output: Port) -> Array:

@@ -154,9 +154,9 @@ def _works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Convolution]:
     asked: list[Convolution] = []
     choose = Chooser.choose
 
-    def remember(self: Chooser, work: Any, kernel: str = "") -> Choice:
+    def remember(self: Chooser, work: Any, kernel: str = "", direct: bool = False) -> Choice:
         asked.append(work)
-        return choose(self, work, kernel)
+        return choose(self, work, kernel, direct)
 
     with monkeypatch.context() as patch:
         patch.setattr(Chooser, "choose", remember)
