@@ -46,9 +46,11 @@ class Contexts:
             if self._closed:
                 return
             self._closed = True
-            idle, last = self._idle, not self._running
-            self._idle = []
-        self._release(idle, last)
+            self._running += 1  # nobody unloads the library while contexts of it are being destroyed
+            idle, self._idle = self._idle, []
+        for context in idle:
+            self._functions.destroy(context)
+        self._leave()
 
     def renew_lock(self) -> None:
         """In the child of a fork: a thread that is not there may have held it."""
@@ -62,12 +64,20 @@ class Contexts:
 
     def _end(self, context: int | None) -> None:
         with self._lock:
-            self._running -= 1
-            closed, last = self._closed, not self._running
-            if context is not None and not closed:
+            kept = context is not None and not self._closed
+            if context is not None and kept:
                 self._idle.append(context)
-        if closed:
-            self._release([] if context is None else [context], last)
+        if context is not None and not kept:
+            self._functions.destroy(context)
+        self._leave()
+
+    def _leave(self) -> None:
+        """The library is unloaded by whoever is the last to use it."""
+        with self._lock:
+            self._running -= 1
+            last = self._closed and not self._running
+        if last:
+            self._functions.close()
 
     def _take(self) -> int | None:
         with self._lock:
@@ -79,12 +89,6 @@ class Contexts:
             return context
         reason = self._functions.reason() or "it gives no reason. Compile the network again"
         raise TargetError(f"starting the compiled library: {reason.rstrip('.')}.")
-
-    def _release(self, contexts: list[int], last: bool) -> None:
-        for context in contexts:
-            self._functions.destroy(context)
-        if last:
-            self._functions.close()
 
 
 def _after_fork() -> None:
