@@ -52,6 +52,7 @@ class SharedLibrary:
         self._kernel_names = [functions.kernel_name(i).decode() for i in range(int(functions.kernel_count()))]
         self._contexts = Contexts(functions, threads)
         self._collected = weakref.finalize(self, self._contexts.close)
+        self._collected.atexit = False  # threads may still be running networks then, and the process takes all with it
 
     @property
     def arena_bytes(self) -> int:

@@ -16,7 +16,7 @@ from tests.backends.test_integer_networks import quantized
 
 RELOCATABLE, HEXAGON = 1, 164
 FROM_RUNTIME = {"mdc_allocate", "mdc_release", "mdc_pool_create", "mdc_pool_destroy", "mdc_run_steps", "mdc_copy"}
-FROM_RUNTIME |= {"mdc_cpu_features"}
+FROM_RUNTIME |= {"mdc_cpu_features", "mdc_cpu_has", "mdc_error", "mdc_no_memory"}
 """Of mdc_runtime.c, which the vendor's compiler builds beside the archive."""
 FROM_C = {"memcpy", "memset", "memmove", "expf", "exp", "qsort", "malloc", "free"}
 FROM_COMPILER = "__hexagon_"
