@@ -133,36 +133,33 @@ class Job:
         manifest, files = self.build(module, source, check)
         try:
             return finish_artifact(out, manifest, files)
-        except WrongNumbersError:
-            return self._with_less_rounding(module, source, check, out)
+        except WrongNumbersError as error:
+            return self._with_less_rounding(module, source, check, out, error)
 
     def _with_less_rounding(
-        self, module: Module, source: Source, check: dict[str, bytes], out: Path | None
+        self, module: Module, source: Source, check: dict[str, bytes], out: Path | None, error: WrongNumbersError
     ) -> Artifact:
         """The artifact with as few kernels as possible computed directly: one, two, four … of the worst.
 
         Where that does not help, the check learns what other orders of float32 bring.
-        module: placed. Raises WrongNumbersError when that is not what is wrong either.
+        module: placed. error: of the artifact as it was. Raises WrongNumbersError when that is not what is wrong.
         """
-        worst = rounding_kernels(self.backend, module, self._given(module) or sample_inputs(module))
-        count = 1
-        while True:
-            chosen = worst[:count]
+        worst, direct = rounding_kernels(self.backend, module, self._given(module) or sample_inputs(module)), 0
+        while direct < len(worst):
+            direct = min(max(1, 2 * direct), len(worst))
             for node in module.graph.nodes:
-                if kernel_name(node) in chosen:
+                if kernel_name(node) in worst[:direct]:
                     node.attrs[DIRECT] = True
-            manifest, files = self._emitted(module, source, check, {"direct_kernels": list(chosen)})
+            manifest, files = self._emitted(module, source, check, {"direct_kernels": worst[:direct]})
             try:
                 return finish_artifact(out, manifest, files)
-            except WrongNumbersError:
-                if count >= len(worst):
-                    widened = self._widened(module, check)
-                    if widened == check:
-                        raise
-                    break
-            count *= 2
-        manifest, files = self._emitted(module, source, widened, {**manifest.facts, "ill_conditioned": True})
-        return finish_artifact(out, manifest, files)
+            except WrongNumbersError as still:
+                error = still
+        widened = self._widened(module, check)
+        if widened == check:
+            raise error
+        facts = {"direct_kernels": worst, "ill_conditioned": True}
+        return finish_artifact(out, *self._emitted(module, source, widened, facts))
 
     def _widened(self, module: Module, check: dict[str, bytes]) -> dict[str, bytes]:
         """The check file for a network that is ill-conditioned; the same where nothing more is known."""

@@ -86,7 +86,8 @@ def _mixed_runs(module: Module, check: Check, scheme: Scheme) -> list[_Runs]:
     """Of a quantized network, some of whose kernels stay float. Raises NoExactFormError where none does."""
     from mdcompiler.quantization.integer_reference import IntegerReference
 
-    if not IntegerReference(module, scheme).has_floats:
+    plain = IntegerReference(module, scheme)
+    if not plain.has_floats:
         raise NoExactFormError("integers are exact in any order")
     head = detection_head(module)
     nudged = [IntegerReference(module, scheme, FLOAT32_FACTOR, seed) for seed in range(_NUDGES)]
@@ -96,7 +97,6 @@ def _mixed_runs(module: Module, check: Check, scheme: Scheme) -> list[_Runs]:
         ends = {name: values[name] for name in (tensor.name for tensor in module.graph.outputs)}
         return {name: thinned(array) for name, array in (ends if head is None else head.named(values)).items()}
 
-    plain = IntegerReference(module, scheme)
     return [
         _Runs(outputs(plain, arrays), [], [outputs(network, arrays) for network in nudged]) for arrays in check.inputs
     ]
