@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdcompiler.evaluator.products import matmul
-from mdcompiler.evaluator.windows import Convolution, average_pool, window_of
+from mdcompiler.evaluator.windows import Convolution, average_pool, is_known
 from mdcompiler.same_everywhere import exp, log, sigmoid, tanh
 
 Array = NDArray[Any]
@@ -118,17 +118,15 @@ def _concat(attributes: Attributes) -> Compute:
 
 def average_pool_node(attributes: Attributes) -> Compute | None:
     """An AveragePool, None for one that only ONNX Runtime knows."""
-    window = window_of(attributes, attributes["kernel_shape"])
-    borders = bool(attributes.get("count_include_pad", 0))
-    return None if window is None else lambda inputs: average_pool(inputs[0], window, borders)
+    known = is_known(attributes, attributes["kernel_shape"])
+    return (lambda inputs: average_pool(inputs[0], attributes)) if known else None
 
 
 def convolution_node(attributes: Attributes, weight: Array, bias: Array | None) -> Compute | None:
     """A Conv with constant weights, None for one that only ONNX Runtime knows."""
-    window = window_of(attributes, weight.shape[2:])
-    if window is None:
+    if not is_known(attributes, weight.shape[2:]):
         return None
-    made = Convolution(weight, bias, window, int(attributes.get("group", 1)))
+    made = Convolution(weight, bias, attributes)
     return lambda inputs: made.run(inputs[0])
 
 
